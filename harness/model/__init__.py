@@ -1,0 +1,1 @@
+"""The nouns, pure: no process, socket or client below this line."""

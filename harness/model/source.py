@@ -1,0 +1,174 @@
+"""YAML that remembers where everything stands, and models that point there when something is wrong."""
+
+from __future__ import annotations
+
+import difflib
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from harness.core.errors import Location, UsageError
+
+Path_ = tuple[str | int, ...]
+M = TypeVar("M", bound=BaseModel)
+MAX_BYTES = 1 << 20
+
+
+class Document:
+    """One YAML document: its plain data, and the node tree that says where each part stands."""
+
+    def __init__(self, path: Path, lines: Sequence[str], node: Node, data: Any) -> None:
+        self.path = path
+        self.data = data
+        self._lines = lines
+        self._node = node
+
+    def locate(self, path: Path_, on: Literal["key", "value"] = "value") -> Location:
+        """Where the part at `path` stands; of a part that is missing, the nearest parent that is there."""
+        node = self._node
+        found: Node = node
+        for step in path:
+            child = _child(node, step)
+            if child is None:
+                break
+            key, node = child
+            found = key if on == "key" and key is not None else node
+        line, column = found.start_mark.line, found.start_mark.column
+        text = self._lines[line] if line < len(self._lines) else ""
+        end = found.end_mark
+        width = end.column - column if end.line == line else len(text) - column
+        return Location(self.path, line + 1, column + 1, text, max(1, width))
+
+    def error(
+        self, path: Path_, slug: str, cause: str, remedy: str, *, on: Literal["key", "value"] = "value"
+    ) -> UsageError:
+        """A UsageError that points at the part at `path`."""
+        return UsageError(slug, cause, remedy, location=self.locate(path, on))
+
+
+def _child(node: Node, step: str | int) -> tuple[Node | None, Node] | None:
+    if isinstance(node, MappingNode):
+        merged: list[Node] = []
+        for key, value in node.value:
+            if isinstance(key, ScalarNode):
+                if str(key.value) == str(step):
+                    return key, value
+                if key.value == "<<":
+                    merged.append(value)
+        for value in merged:
+            if (hit := _child(value, step)) is not None:
+                return hit
+    elif isinstance(node, SequenceNode) and isinstance(step, int) and step < len(node.value):
+        return None, node.value[step]
+    return None
+
+
+def load_documents(path: Path) -> list[Document]:
+    """All documents of a YAML file. Raises UsageError: file-unreadable, yaml-syntax, file-empty."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise UsageError(
+            "file-unreadable", f"{path}: {error.strerror}", "Check the path; it is relative to where you stand."
+        ) from error
+    if len(raw) > MAX_BYTES:
+        raise UsageError("file-unreadable", f"{path} has {len(raw)} bytes; {MAX_BYTES} are read", "Split the file.")
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            "file-unreadable", f"{path} is not UTF-8 at byte {error.start}", "Save it as UTF-8."
+        ) from error
+    lines = text.splitlines()
+    try:
+        nodes = [node for node in YAML(typ="rt", pure=True).compose_all(io.StringIO(text)) if node is not None]
+        values = [value for value in YAML(typ="safe", pure=True).load_all(io.StringIO(text)) if value is not None]
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line, column = (mark.line, mark.column) if mark else (0, 0)
+        shown = lines[line] if line < len(lines) else ""
+        raise UsageError(
+            "yaml-syntax",
+            " ".join(filter(None, (error.context, error.problem))) or "not YAML",
+            "Correct the YAML at the caret.",
+            location=Location(path, line + 1, column + 1, shown),
+        ) from error
+    except (YAMLError, ValueError, RecursionError) as error:
+        raise UsageError("yaml-syntax", f"{path}: {error}", "Correct the YAML.") from error
+    if not nodes or len(nodes) != len(values):
+        raise UsageError("file-empty", f"{path} holds no document", "Write a document with apiVersion and kind.")
+    return [Document(path, lines, node, value) for node, value in zip(nodes, values, strict=True)]
+
+
+def parse_model(document: Document, model: type[M]) -> M:
+    """`document` as `model`. Raises UsageError for the first thing that does not fit: unknown-field, missing-field,
+    bad-value; each with line, column and caret, an unknown field with the nearest name."""
+    try:
+        return model.model_validate(document.data)
+    except ValidationError as error:
+        problems = error.errors(include_url=False)
+        problems.sort(key=lambda problem: problem["type"] != "extra_forbidden")  # a typo explains what is missing
+        raise _located(document, model, problems[0]) from None
+
+
+def _located(document: Document, model: type[BaseModel], problem: ErrorDetails) -> UsageError:
+    absent = problem["type"] in ("extra_forbidden", "missing")
+    path = _real_path(document.data, problem["loc"], keep_last=absent)
+    where = ".".join(map(str, path)) or "the document"
+    if problem["type"] == "extra_forbidden":
+        names = _names_at(model, path[:-1])
+        near = difflib.get_close_matches(str(path[-1]), names, 1, 0.5)
+        remedy = f"Did you mean {near[0]!r}?" if near else f"Known here: {', '.join(names) or 'nothing'}."
+        return document.error(path, "unknown-field", f"unknown field {where!r}", remedy, on="key")
+    if problem["type"] == "missing":
+        return document.error(path[:-1], "missing-field", f"{where!r} is required", f"Add {path[-1]!r} here.", on="key")
+    cause = problem["msg"].removeprefix("Value error, ")
+    return document.error(path, "bad-value", f"{where}: {cause}", "Correct the value at the caret.")
+
+
+def _real_path(data: Any, loc: Path_, *, keep_last: bool) -> Path_:
+    """Pydantic's location without the steps that are its own (union members, validators)."""
+    real: list[str | int] = []
+    for at, step in enumerate(loc):
+        if isinstance(data, dict):
+            if step in data:
+                data = data[step]
+            elif not keep_last or at != len(loc) - 1:
+                continue
+        elif isinstance(data, list) and isinstance(step, int) and step < len(data):
+            data = data[step]
+        else:
+            continue
+        real.append(step)
+    return tuple(real)
+
+
+def _names_at(model: type[BaseModel], path: Path_) -> list[str]:
+    """The field names (aliases) that the model allows at `path`."""
+    schema = model.model_json_schema(by_alias=True)
+    names = {name for node in _walk(schema, schema, path) for name in node.get("properties", {})}
+    return sorted(names)
+
+
+def _walk(root: dict[str, Any], node: dict[str, Any], path: Path_) -> list[dict[str, Any]]:
+    if "$ref" in node:
+        node = root["$defs"][node["$ref"].rsplit("/", 1)[1]]
+    alternatives = [branch for key in ("anyOf", "oneOf", "allOf") for branch in node.get(key, [])]
+    if alternatives:
+        return [hit for branch in alternatives for hit in _walk(root, branch, path)]
+    if not path:
+        return [node]
+    step, rest = path[0], path[1:]
+    if isinstance(step, int):
+        return _walk(root, node.get("items", {}), rest)
+    if step in node.get("properties", {}):
+        return _walk(root, node["properties"][step], rest)
+    extra = node.get("additionalProperties")
+    return _walk(root, extra, rest) if isinstance(extra, dict) else []

@@ -1,0 +1,196 @@
+"""A validation: scenario, load, thresholds and objectives in one YAML file, resolved before anything starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from harness.core.duration import parse_duration
+from harness.model.source import Document, load_documents, parse_model
+from harness.model.threshold import GrammarError, Threshold, parse_selector, parse_threshold
+
+API_VERSION = "harness/v1"
+PROFILES = ("pr", "nightly", "release")
+_NOT_BUILT = {
+    "silent": "alerts are not judged in this version",
+    "alerts": "alerts are not judged in this version",
+}
+
+
+def _duration(value: Any) -> int:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is not a duration; write for example 200ms, 45s or 1m30s")
+    return parse_duration(value)
+
+
+def _rate(value: Any) -> float:
+    text = str(value).removesuffix("/s").strip()
+    try:
+        rate = float(text)
+    except ValueError:
+        raise ValueError(f"{value!r} is not a rate; write for example 120 or 120/s") from None
+    if isinstance(value, bool) or not 0 < rate <= 1_000_000:
+        raise ValueError(f"{value!r} is not a rate between 0 and 1,000,000 a second")
+    return rate
+
+
+Duration = Annotated[int, BeforeValidator(_duration)]
+Rate = Annotated[float, BeforeValidator(_rate)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Load(_Model):
+    """How arrivals are made. Times are nanoseconds once parsed."""
+
+    executor: Literal["constant-arrival-rate"]
+    rate: Rate
+    warmup: Duration = 5_000_000_000
+    duration: Annotated[Duration, Field(gt=0)]
+    users: Annotated[int, Field(gt=0, le=10_000)] | None = None
+    workers: Annotated[int, Field(gt=0, le=64)] = 1
+    timeout: Annotated[Duration, Field(gt=0)] = 10_000_000_000
+    maxLateness: Annotated[Duration, Field(gt=0)] = 5_000_000
+
+
+class LoadOverride(_Model):
+    """What a profile changes in `load`."""
+
+    rate: Rate | None = None
+    warmup: Duration | None = None
+    duration: Duration | None = None
+    workers: int | None = None
+
+
+class Spec(_Model):
+    stack: str | None = None
+    scenario: str
+    load: Load
+    thresholds: dict[str, list[str]] = Field(default_factory=dict)
+    objectives: list[str] = Field(default_factory=list)
+    profiles: dict[Literal["pr", "nightly", "release"], LoadOverride] = Field(default_factory=dict)
+    silent: Any = None
+    alerts: Any = None
+
+
+class Metadata(_Model):
+    name: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+    description: str = ""
+
+
+class _File(_Model):
+    apiVersion: Literal["harness/v1"]
+    kind: Literal["Validation"]
+    metadata: Metadata
+    spec: Spec
+
+
+class Validation:
+    """A validation as resolved for one profile: paths exist, thresholds are parsed.
+
+    path: the file; root: the directory that holds stack.yaml, from which scenarios are named.
+    """
+
+    def __init__(self, document: Document, profile: str = "pr") -> None:
+        parsed = parse_model(document, _File)
+        self.document = document
+        self.path = document.path
+        self.name = parsed.metadata.name
+        self.description = parsed.metadata.description
+        self.profile = profile
+        spec = parsed.spec
+        for field, why in _NOT_BUILT.items():
+            if field in document.data["spec"]:
+                raise document.error(
+                    ("spec", field), "not-built-yet", f"spec.{field}: {why}", "Remove the section.", on="key"
+                )
+        override = spec.profiles.get(profile)  # type: ignore[call-overload]
+        changed = override.model_dump(exclude_none=True) if override else {}
+        self.load = spec.load.model_copy(update=changed)
+        self.stack_path = self._find_stack(spec.stack)
+        self.root = self.stack_path.parent
+        self.scenario = self._find(("spec", "scenario"), spec.scenario)
+        self.objective_paths = [self._find(("spec", "objectives", at), name) for at, name in enumerate(spec.objectives)]
+        self.thresholds = [
+            self._threshold(selector, at, text)
+            for selector, texts in spec.thresholds.items()
+            for at, text in enumerate(texts)
+        ]
+        if not self.thresholds and not self.objective_paths:
+            raise document.error(
+                ("spec",),
+                "nothing-to-judge",
+                "neither thresholds nor objectives: such a run could not fail",
+                "Add spec.thresholds, for example latency{name:search}: ['p(99)<80ms'].",
+                on="key",
+            )
+
+    def _find_stack(self, named: str | None) -> Path:
+        if named is not None:
+            return self._find(("spec", "stack"), named)
+        for directory in (self.path.parent, *self.path.parent.parents):
+            if (directory / "stack.yaml").is_file():
+                return directory / "stack.yaml"
+        raise self.document.error(
+            ("spec",),
+            "stack-missing",
+            f"no stack.yaml in {self.path.parent} or above it",
+            "Write one beside your project's pyproject.toml, or name it in spec.stack.",
+            on="key",
+        )
+
+    def _find(self, at: tuple[str | int, ...], name: str) -> Path:
+        bases = [self.path.parent, *([self.root] if hasattr(self, "root") else [])]
+        for base in bases:
+            if (base / name).is_file():
+                return (base / name).resolve()
+        looked = " or ".join(str(base) for base in dict.fromkeys(bases))
+        raise self.document.error(at, "file-missing", f"no file {name!r} in {looked}", "Correct the path.")
+
+    def _threshold(self, selector: str, at: int, condition: str) -> Threshold:
+        key: tuple[str | int, ...] = ("spec", "thresholds", selector)
+        try:
+            parse_selector(selector)
+        except GrammarError as error:
+            raise _grammar(self.document, key, error, on_key=True) from None
+        try:
+            return parse_threshold(selector, condition)
+        except GrammarError as error:
+            raise _grammar(self.document, (*key, at), error, on_key=False) from None
+
+    def as_dict(self) -> dict[str, Any]:
+        """What plan.json says of it: resolved values only, paths relative to the root."""
+        return {
+            "name": self.name,
+            "profile": self.profile,
+            "scenario": _relative(self.scenario, self.root),
+            "load": self.load.model_dump(),
+            "thresholds": [[t.selector_text, t.condition_text] for t in self.thresholds],
+            "objectives": [_relative(path, self.root) for path in self.objective_paths],
+        }
+
+
+def _relative(path: Path, root: Path) -> str:
+    return str(path.relative_to(root)) if path.is_relative_to(root) else path.name
+
+
+def _grammar(document: Document, path: tuple[str | int, ...], error: GrammarError, *, on_key: bool) -> Exception:
+    usage = document.error(
+        path, "threshold-syntax", str(error), "See docs/thresholds.md for the grammar.", on="key" if on_key else "value"
+    )
+    where = usage.location
+    if where is not None and "\n" not in where.text:
+        quoted = where.text[where.column - 1 : where.column] in ("'", '"')
+        column = where.column + error.position + quoted
+        width = max(1, where.width - error.position - 2 * quoted)
+        usage.location = type(where)(where.path, where.line, column, where.text, width)
+    return usage
+
+
+def load_validations(path: Path, profile: str = "pr") -> list[Validation]:
+    """All validations of a file. Raises UsageError, located."""
+    return [Validation(document, profile) for document in load_documents(path.resolve())]

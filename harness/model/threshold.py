@@ -18,6 +18,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 OPERATORS = ("<=", ">=", "==", "!=", "<", ">")
 AGGREGATIONS = ("count", "rate", "avg", "min", "max", "med", "p(N)")
@@ -105,12 +106,12 @@ def parse_threshold(selector: str, condition: str) -> Threshold:
     quantile: float | None = None
     if word == "p" and scan.literal("("):
         at = scan.at
-        percent = float(scan.take(_DECIMAL, "a percentile such as 99"))
+        percent = Decimal(scan.take(_DECIMAL, "a percentile such as 99"))
         if not 0 < percent < 100:
             raise GrammarError(condition, at, "a percentile between 0 and 100")
         if not scan.literal(")"):
             raise GrammarError(condition, scan.at, "')'")
-        word, quantile = "quantile", percent / 100
+        word, quantile = "quantile", float(percent / 100)
     elif word == "med":
         word, quantile = "quantile", 0.5
     elif word not in AGGREGATIONS:

@@ -1,0 +1,1 @@
+"""The pytest face: validations as tests, and the fixtures."""

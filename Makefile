@@ -1,0 +1,68 @@
+# Two commands to know: `make slo` runs the main job, `make test` the tests. Both install what they need first.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(shell for v in 3.13 3.12 3.11; do command -v python$$v && break; done || command -v python3)
+UV_VERSION := 0.13.9
+UV := .tools/bin/uv
+BIN := .venv/bin
+SLO ?= slos
+PROFILE ?= pr
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 24
+
+slo: install services  ## the main job: a real system, real load, a verdict  [SLO=file PROFILE=pr|nightly|release]
+	$(BIN)/pytest -m slo --slo-profile $(PROFILE) $(SLO)
+
+test: install services  ## every behaviour once, on real services
+	$(BIN)/pytest
+
+unit: install  ## the quick tests, no services
+	$(BIN)/pytest tests/unit
+
+lint: install  ## ruff, mypy, import-linter
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+prove: prove-cleanup prove-main  ## every proof; long, never in CI
+
+prove-cleanup: install services  ## 50 kills at random moments, 50 times nothing left
+	$(BIN)/python -m tests.proofs.cleanup --kills 50 --out results/proofs/cleanup.json
+
+prove-main: install services  ## times and memory of the main job, warm
+	$(BIN)/python -m tests.proofs.main_job --runs 5 --out results/proofs/main_job.json
+
+snapshots: install  ## rewrite the stored outputs that tests compare with
+	$(BIN)/pytest tests/unit --snapshot-update
+
+lock: $(UV)  ## resolve requirements.lock anew
+	$(UV) pip compile -q --universal --generate-hashes --no-header --no-emit-index-url --upgrade \
+	  --group dev pyproject.toml -o requirements.lock
+
+install: .venv/.ready  ## Python packages, from the lock file
+
+services: install  ## PostgreSQL, Redis, Prometheus, Milvus: what is missing, into the user's cache
+	@$(BIN)/harness stack install --yes
+
+$(UV):
+	@echo "installing uv $(UV_VERSION) into .tools"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed, $(PYTHON) is older; name one with PYTHON=..."; exit 2; }
+	@$(PYTHON) -m venv .tools || { echo "no venv module: apt-get install python3-venv"; exit 2; }
+	@.tools/bin/pip install -q --disable-pip-version-check uv==$(UV_VERSION)
+
+.venv/.ready: $(UV) requirements.lock pyproject.toml
+	@echo "installing $$(grep -c '==' requirements.lock) Python packages into .venv"
+	@[ -x $(BIN)/python ] || $(UV) venv -q --python $(PYTHON) .venv
+	@$(UV) pip sync -q --python $(BIN)/python --require-hashes requirements.lock
+	@$(UV) pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+clean:  ## remove the environment and caches of this checkout (not the tools in the user's cache)
+	rm -rf .venv .tools .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+
+.PHONY: help slo test unit lint prove prove-cleanup prove-main snapshots lock install services clean

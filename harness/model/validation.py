@@ -12,6 +12,7 @@ from harness.model.source import Document, load_documents, parse_model
 from harness.model.threshold import GrammarError, Threshold, parse_selector, parse_threshold
 
 API_VERSION = "harness/v1"
+TIMES = ("latency", "service_time")  # client metrics that are times
 PROFILES = ("pr", "nightly", "release")
 _NOT_BUILT = {
     "silent": "alerts are not judged in this version",
@@ -158,9 +159,14 @@ class Validation:
         except GrammarError as error:
             raise _grammar(self.document, key, error, on_key=True) from None
         try:
-            return parse_threshold(selector, condition)
+            threshold = parse_threshold(selector, condition)
         except GrammarError as error:
             raise _grammar(self.document, (*key, at), error, on_key=False) from None
+        if threshold.metric in TIMES and threshold.aggregation not in ("count", "rate") and threshold.unit != "s":
+            raise self.document.error(
+                (*key, at), "threshold-unit", f"{condition!r}: {threshold.metric} is a time", "Add a unit, as in 80ms."
+            )
+        return threshold
 
     def as_dict(self) -> dict[str, Any]:
         """What plan.json says of it: resolved values only, paths relative to the root."""

@@ -1,0 +1,94 @@
+"""The table of tools.toml, read once and checked: what each program is called and where it may come from."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class DebianSource:
+    """Packages of a Debian-like distribution; the fields are explained in tools.toml."""
+
+    packages: tuple[str, ...]
+    main: str
+    bin: str
+    exclude: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+    private_libs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WheelSource:
+    """A server shipped as compressed files in an installed wheel."""
+
+    distribution: str
+    module: str
+    data: str
+    beside: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Kit:
+    """Programs that are fetched together, from exactly one kind of source."""
+
+    name: str
+    title: str
+    upstream: str
+    source: DebianSource | WheelSource
+    together: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSpec:
+    """One program: `binary` is its file name, `kit` what it is fetched with."""
+
+    name: str
+    kit: Kit
+    binary: str
+    places: tuple[str, ...] = ()
+    on_path: bool = True
+    version: tuple[str, ...] = ()
+
+    @property
+    def override(self) -> str:
+        """The environment variable that names this program's file and beats every search."""
+        return "SLO_HARNESS_TOOL_" + self.name.upper().replace("-", "_")
+
+    @property
+    def package(self) -> str:
+        """What holds it, for people: `Debian package redis-server`, `wheel milvus`."""
+        if isinstance(self.kit.source, DebianSource):
+            return f"Debian package {' '.join(self.kit.source.packages)}"
+        return f"wheel {self.kit.source.distribution}"
+
+
+def _frozen(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
+
+
+def _kit(name: str, fields: dict[str, Any]) -> Kit:
+    sources = {"debian": DebianSource, "wheel": WheelSource}
+    (kind,) = [kind for kind in sources if kind in fields]
+    source = sources[kind](**_frozen(fields.pop(kind)))
+    return Kit(name=name, upstream=fields.pop("from"), source=source, **fields)
+
+
+@cache
+def tool_table() -> Mapping[str, ToolSpec]:
+    """Every tool by name, in the order of the file. TypeError or ValueError: the table itself is wrong."""
+    raw = tomllib.loads(Path(__file__).with_name("tools.toml").read_text())
+    kits = {name: _kit(name, dict(fields)) for name, fields in raw["kit"].items()}
+    return {
+        name: ToolSpec(name=name, **({"binary": name} | _frozen(fields) | {"kit": kits[fields["kit"]]}))
+        for name, fields in raw["tool"].items()
+    }
+
+
+def kit_tools(kit: Kit) -> tuple[ToolSpec, ...]:
+    """The programs of one kit."""
+    return tuple(spec for spec in tool_table().values() if spec.kit == kit)

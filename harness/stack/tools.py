@@ -67,10 +67,15 @@ def debian_dir() -> Path:
     return tools_dir() / "debian" / system
 
 
+def wheel_dir(source: WheelSource, version: str) -> Path:
+    """Where the programs of one version of a wheel are unpacked."""
+    return tools_dir() / f"{source.distribution}-{version}"
+
+
 def wheel_root(source: WheelSource) -> Path | None:
     """Where the programs of the wheel installed now are, or would be, unpacked; None when it is not installed."""
     try:
-        return tools_dir() / f"{source.distribution}-{metadata.version(source.distribution)}"
+        return wheel_dir(source, metadata.version(source.distribution))
     except metadata.PackageNotFoundError:
         return None
 
@@ -94,10 +99,15 @@ def find_in_cache(spec: ToolSpec) -> Tool | None:
         root = wheel_root(source)
         found = _in_directory(spec, root) if root else None
         return Tool(spec.name, found, {"LD_LIBRARY_PATH": str(found.parent)}, "wheel") if found else None
-    for root in newest_first(debian_dir().glob(f"{spec.kit.name}-[0-9]*")):
-        for directory in newest_first(root.glob(source.bin)):
-            if (found := _in_directory(spec, directory)) is not None:
-                return Tool(spec.name, found, _library_env(root, source), "debian")
+    roots = newest_first(debian_dir().glob(f"{spec.kit.name}-[0-9]*"))
+    return next((tool for root in roots if (tool := find_in_root(spec, source, root))), None)
+
+
+def find_in_root(spec: ToolSpec, source: DebianSource, root: Path) -> Tool | None:
+    """`spec` below `root`, where packages of `source` were unpacked."""
+    for directory in newest_first(root.glob(source.bin)):
+        if (found := _in_directory(spec, directory)) is not None:
+            return Tool(spec.name, found, _library_env(root, source), "debian")
     return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,16 @@ class DebianSource:
     packages: tuple[str, ...]
     main: str
     bin: str
+    keep: tuple[str, ...]
     exclude: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
     private_libs: tuple[str, ...] = ()
+
+    def wants(self, package: str) -> bool:
+        """Whether a package that apt names is taken: matched by `keep`, and not by `exclude`."""
+        return any(fnmatchcase(package, glob) for glob in self.keep) and not any(
+            fnmatchcase(package, glob) for glob in self.exclude
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +79,13 @@ def _frozen(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
 
 
-def _kit(name: str, fields: dict[str, Any]) -> Kit:
-    sources = {"debian": DebianSource, "wheel": WheelSource}
-    (kind,) = [kind for kind in sources if kind in fields]
-    source = sources[kind](**_frozen(fields.pop(kind)))
+def _kit(name: str, fields: dict[str, Any], common: Mapping[str, Any]) -> Kit:
+    source: DebianSource | WheelSource
+    if (debian := fields.pop("debian", None)) is not None:
+        exclude = [*common["exclude"], *debian.get("exclude", ())]
+        source = DebianSource(**_frozen(debian | {"exclude": exclude}))
+    else:
+        source = WheelSource(**_frozen(fields.pop("wheel")))
     return Kit(name=name, upstream=fields.pop("from"), source=source, **fields)
 
 
@@ -82,7 +93,7 @@ def _kit(name: str, fields: dict[str, Any]) -> Kit:
 def tool_table() -> Mapping[str, ToolSpec]:
     """Every tool by name, in the order of the file. TypeError or ValueError: the table itself is wrong."""
     raw = tomllib.loads(Path(__file__).with_name("tools.toml").read_text())
-    kits = {name: _kit(name, dict(fields)) for name, fields in raw["kit"].items()}
+    kits = {name: _kit(name, dict(fields), raw["debian"]) for name, fields in raw["kit"].items()}
     return {
         name: ToolSpec(name=name, **({"binary": name} | _frozen(fields) | {"kit": kits[fields["kit"]]}))
         for name, fields in raw["tool"].items()

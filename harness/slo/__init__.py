@@ -1,0 +1,1 @@
+"""Judging: objectives, thresholds and counts become findings. Pure functions of evidence wherever possible."""

@@ -1,0 +1,1 @@
+"""Load: arrivals on a timetable, users under Locust, a recorder. Locust and gevent stay in the worker process."""

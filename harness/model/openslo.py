@@ -17,49 +17,21 @@ the queries are asked as they stand at the end of the phase; a `counter: true` q
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from harness.core.errors import Location, UsageError
+from harness.core.errors import UsageError
+from harness.model.openslo_objective import Objective, objective_from_dict
 from harness.model.openslo_schema import IndicatorSpec, Sli, Slo, SloObjective
 from harness.model.openslo_unbuilt import refuse_unbuilt
 from harness.model.promql import PromQL, check_query
 from harness.model.source import Document, Path_, load_documents, parse_model
 
+__all__ = ["UNIT_ANNOTATION", "Objective", "load_objectives", "objective_from_dict"]
+
 UNIT_ANNOTATION = "slo-harness/unit"  # on the SLO: the unit of a thresholdMetric, for example s
 _OPERATORS = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
-
-
-@dataclass(frozen=True, slots=True)
-class Objective:
-    """One promise of one SLO.
-
-    id: `objectives/<slo>/<displayName or index>`; kind: threshold | ratio
-    queries: role -> query; roles are `value`, or `good` | `bad` and `total`
-    operator, target: what is compared; a ratio's target is a share between 0 and 1, its unit `%`
-    counter: the ratio's queries are counters; window: the SLO's own timeWindow, for the reader only
-    """
-
-    id: str
-    slo: str
-    kind: Literal["threshold", "ratio"]
-    queries: Mapping[str, PromQL]
-    operator: str
-    target: float
-    unit: str = ""
-    counter: bool = False
-    service: str = ""
-    description: str = ""
-    window: str = ""
-    location: Location | None = field(default=None, compare=False)
-
-    @property
-    def evidence_path(self) -> str:
-        """Where the evidence is kept, relative to the run directory."""
-        return f"evidence/metrics/{_file_name(self.id.removeprefix('objectives/'))}.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,28 +43,27 @@ class _Indicator:
     spec: IndicatorSpec
 
 
-def load_objectives(paths: Iterable[Path]) -> list[Objective]:
-    """The objectives of several OpenSLO files. Raises UsageError, located; also when two have one name."""
+def load_objectives(*paths: Path) -> list[Objective]:
+    """The objectives of one or more files of OpenSLO v1 documents (SLO, and SLI for indicatorRef), in their order.
+
+    Raises UsageError, located: what load_documents and parse_model raise, and not-built-yet, promql-syntax,
+    counter-expression, bad-value, missing-field, unknown-reference, nothing-to-judge, duplicate-name.
+    """
     objectives: dict[str, Objective] = {}
     for path in paths:
-        for objective in read_openslo(path):
-            if (other := objectives.get(objective.evidence_path)) is not None:
+        for objective in _read(path):
+            if (other := objectives.get(objective.slug)) is not None:
                 raise UsageError(
                     "duplicate-name",
                     f"two objectives are named {objective.id!r}; the other stands at {other.location}",
                     "Give each SLO its own metadata.name and each of its objectives its own displayName.",
                     location=objective.location,
                 )
-            objectives[objective.evidence_path] = objective
+            objectives[objective.slug] = objective
     return list(objectives.values())
 
 
-def read_openslo(path: Path) -> list[Objective]:
-    """The objectives of one file of OpenSLO v1 documents (SLO, and SLI for indicatorRef), in the file's order.
-
-    Raises UsageError, located: what load_documents and parse_model raise, and not-built-yet, promql-syntax,
-    bad-value, missing-field, unknown-reference, nothing-to-judge.
-    """
+def _read(path: Path) -> list[Objective]:
     documents = load_documents(path)
     for document in documents:
         refuse_unbuilt(document)
@@ -222,7 +193,3 @@ def _queries(indicator: _Indicator) -> dict[str, PromQL]:
             )
             raise document.error(at, "counter-expression", cause, remedy)
     return queries
-
-
-def _file_name(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_-]+", ".", text).strip(".")[:120] or "objective"

@@ -1,105 +1,181 @@
-"""The port to a store of metrics, and Prometheus behind it. Answers are values: a store that fails is evidence too."""
+"""Prometheus behind the port of harness.telemetry.metrics_port, on prometheus-api-client. Its retries and exceptions
+stay in here."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
 
-FailureKind = Literal["store-down", "timeout", "http", "bad-query", "partial"]
+import orjson
+
+from harness.core.duration import parse_duration
+from harness.telemetry.metrics_port import Instant, MetricsStore, Point, QueryFailed, Range, Samples, Target
+
+if TYPE_CHECKING:
+    import requests
+
+__all__ = ["Instant", "MetricsStore", "Point", "PrometheusStore", "QueryFailed", "Range", "Samples", "Target"]
+
+A = TypeVar("A")
+CONNECT_S = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class QueryFailed:
-    """A question without a usable answer.
+class PrometheusStore:
+    """MetricsStore on a Prometheus at `url`; timeout: seconds for one answer. For one thread at a time.
 
-    store-down: nothing answers there; timeout: it did not answer in time; http: an answer that is none of
-    Prometheus's; bad-query: it refuses the query; partial: it says that its answer is not complete, or it broke off.
+    A dead server is told from a live one at the first attempt: nothing is retried. Proxies of the environment are not
+    used.
     """
 
-    kind: FailureKind
-    detail: str
+    def __init__(self, url: str, *, timeout: float = 10.0) -> None:
+        # Here and not above: these imports take half a second, which `harness --help` need not pay.
+        import requests
+        from prometheus_api_client.prometheus_connect import PrometheusConnect
+        from urllib3.util.retry import Retry
 
+        self.url = url.rstrip("/")
+        session = requests.Session()
+        session.trust_env = False
+        session.hooks["response"].append(self._keep)
+        self._client: Any = PrometheusConnect(
+            self.url, retry=Retry(total=0), session=session, timeout=(CONNECT_S, timeout)
+        )
+        self._reply: requests.Response | None = None
 
-@dataclass(frozen=True, slots=True)
-class Point:
-    """One series of an instant answer. time: seconds since the epoch; value may be NaN or infinite."""
-
-    labels: Mapping[str, str]
-    value: float
-    time: float
-
-
-@dataclass(frozen=True, slots=True)
-class Instant:
-    """The answer to an instant query; a scalar is one point without labels."""
-
-    series: Sequence[Point]
-
-
-@dataclass(frozen=True, slots=True)
-class Samples:
-    """One series of a range answer: (seconds since the epoch, value), oldest first."""
-
-    labels: Mapping[str, str]
-    samples: Sequence[tuple[float, float]]
-
-
-@dataclass(frozen=True, slots=True)
-class Range:
-    """The answer to a range query, or the raw samples of a selector."""
-
-    series: Sequence[Samples]
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What the store scrapes. interval: seconds between scrapes; health: up | down | unknown."""
-
-    job: str
-    instance: str
-    interval: float
-    health: str
-
-
-class MetricsStore(Protocol):
-    """What the harness asks a store of metrics. No method raises for what the store does; times are wall-clock."""
+    def close(self) -> None:
+        """Give the connections back."""
+        self._client.close()
 
     def instant(self, query: str, at_ns: int | None = None) -> Instant | QueryFailed:
-        """The value of `query` at `at_ns`, or at the store's own now."""
+        """See MetricsStore."""
+        params = {} if at_ns is None else {"time": _seconds(at_ns)}
+        return self._ask(lambda: _instant(self._client.custom_query(query, params)))
 
     def range(self, query: str, start_ns: int, end_ns: int, step: float) -> Range | QueryFailed:
-        """The value of `query` every `step` seconds from start to end, both included."""
+        """See MetricsStore."""
+        start, end = (datetime.fromtimestamp(ns / 1e9, UTC) for ns in (start_ns, end_ns))
+        # The client rounds the times to whole seconds; as parameters they pass unharmed.
+        exact = {"start": _seconds(start_ns), "end": _seconds(end_ns)}
+        return self._ask(lambda: _range(self._client.custom_query_range(query, start, end, f"{step:.3f}", exact)))
 
     def raw(self, selector: str, start_ns: int, end_ns: int) -> Range | QueryFailed:
-        """The samples of a plain selector as they were scraped, from start to end, both included."""
+        """See MetricsStore."""
+        length = max(1, end_ns // 1_000_000 - start_ns // 1_000_000 + 1)  # Prometheus 3 leaves the left end out
+        query = f"{selector}[{length}ms]"
+        return self._ask(lambda: _range(self._client.custom_query(query, {"time": _seconds(end_ns)})))
 
     def targets(self) -> Sequence[Target] | QueryFailed:
-        """What is scraped now."""
+        """See MetricsStore."""
+        return self._ask(lambda: [_target(entry) for entry in self._client.get_targets("active")["activeTargets"]])
+
+    def wait_for_sample(
+        self, jobs: str | Sequence[str], at_wall_ns: int, deadline: float = 15.0, *, targets_per_job: int = 1
+    ) -> bool:
+        """See MetricsStore."""
+        waiting = {jobs} if isinstance(jobs, str) else set(jobs)
+        until = time.monotonic() + deadline
+        while True:
+            answer = self.instant("timestamp(up)")
+            if isinstance(answer, QueryFailed):
+                if answer.kind in ("store-down", "bad-query"):
+                    return False
+            else:
+                for job in sorted(waiting):
+                    seen = [point.value for point in answer.series if point.labels.get("job") == job]
+                    if len(seen) >= targets_per_job and min(seen) >= at_wall_ns / 1e9:
+                        waiting.discard(job)
+            if not waiting or time.monotonic() >= until:
+                return not waiting
+            time.sleep(0.05)
 
     def buildinfo(self) -> str | QueryFailed:
-        """The version that the store itself reports."""
+        """See MetricsStore."""
+        # The client knows no /status/buildinfo; the same version stands in a metric only if it scrapes itself.
+        url = f"{self.url}/api/v1/status/buildinfo"
+
+        def ask() -> str:
+            reply = self._client._session.get(url, timeout=self._client._timeout)
+            reply.raise_for_status()
+            return str(reply.json()["data"]["version"])
+
+        return self._ask(ask)
+
+    def _keep(self, reply: requests.Response, *_: Any, **__: Any) -> None:
+        """The client returns neither status nor warnings: keep the reply itself."""
+        self._reply = reply
+
+    def _ask(self, question: Callable[[], A]) -> A | QueryFailed:
+        import requests
+        from prometheus_api_client.exceptions import PrometheusApiClientException
+
+        self._reply = None
+        try:
+            answer = question()
+        except requests.Timeout as error:
+            return QueryFailed("timeout", f"{self.url} gave no answer in time ({type(error).__name__})")
+        except requests.exceptions.ChunkedEncodingError:
+            return QueryFailed("partial", f"{self.url} broke its answer off")
+        except requests.exceptions.JSONDecodeError:
+            return QueryFailed("http", f"{self.url} answered something that is not JSON")
+        except requests.ConnectionError as error:
+            if "Timeout" in _innermost(error):  # in the middle of the body
+                return QueryFailed("timeout", f"{self.url} stopped answering before it had finished")
+            return QueryFailed("store-down", f"nothing answers at {self.url} ({_innermost(error)})")
+        except (PrometheusApiClientException, requests.RequestException):
+            return self._refused()
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            return QueryFailed("http", f"{self.url} answered JSON that is not Prometheus's ({type(error).__name__})")
+        if warnings := _body(self._reply).get("warnings"):
+            return QueryFailed("partial", f"{self.url} warns: {'; '.join(map(str, warnings))[:300]}")
+        return answer
+
+    def _refused(self) -> QueryFailed:
+        status = 0 if self._reply is None else self._reply.status_code
+        body = _body(self._reply)
+        detail = f"{self.url} answered {status}: {str(body.get('error', 'no reason given'))[:300]}"
+        kind = body.get("errorType")
+        if kind in ("timeout", "canceled"):
+            return QueryFailed("timeout", detail)
+        if kind in ("bad_data", "execution") and status in (400, 422):
+            return QueryFailed("bad-query", detail)
+        return QueryFailed("http", detail)
 
 
-def wait_for_sample(
-    store: MetricsStore, job: str, at_wall_ns: int, deadline: float = 15.0, *, expected: int = 1
-) -> bool:
-    """Wait until every target of `job` was scraped at or after `at_wall_ns`, so that all earlier samples are in.
+def _seconds(nanoseconds: int) -> str:
+    """Seconds to the millisecond, cut and not rounded: a sample after the end must stay outside."""
+    milliseconds = nanoseconds // 1_000_000
+    return f"{milliseconds // 1000}.{milliseconds % 1000:03d}"
 
-    A scrape that failed counts: `up` is stored with it. deadline: seconds to wait at most; expected: how many targets
-    there must be. False when the deadline passed or the store does not answer.
-    """
-    until = time.monotonic() + deadline
-    wanted = at_wall_ns / 1e9
-    quoted = job.replace("\\", "\\\\").replace('"', '\\"')
-    while True:
-        answer = store.instant(f'timestamp(up{{job="{quoted}"}})')
-        if isinstance(answer, QueryFailed):
-            if answer.kind in ("store-down", "bad-query"):
-                return False
-        elif len(answer.series) >= expected and all(point.value >= wanted for point in answer.series):
-            return True
-        if time.monotonic() >= until:
-            return False
-        time.sleep(0.05)
+
+def _instant(result: Any) -> Instant:
+    if result and not isinstance(result[0], dict):  # a scalar: [time, "value"]
+        return Instant([Point({}, float(result[1]), float(result[0]))])
+    return Instant([Point(entry["metric"], float(entry["value"][1]), float(entry["value"][0])) for entry in result])
+
+
+def _range(result: Any) -> Range:
+    return Range([Samples(e["metric"], [(float(t), float(v)) for t, v in e["values"]]) for e in result])
+
+
+def _target(entry: Mapping[str, Any]) -> Target:
+    labels = entry["labels"]
+    interval = parse_duration(entry["scrapeInterval"]) / 1e9
+    return Target(labels.get("job", ""), labels.get("instance", ""), interval, entry["health"])
+
+
+def _body(reply: requests.Response | None) -> dict[str, Any]:
+    try:
+        body = orjson.loads(reply.content) if reply is not None else {}
+    except orjson.JSONDecodeError:
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _innermost(error: BaseException) -> str:
+    """The name of what happened below the client's layers, for example ConnectionRefusedError."""
+    seen: BaseException = error
+    while (below := seen.__cause__ or seen.__context__) is not None:
+        seen = below
+    return type(seen).__name__

@@ -94,7 +94,7 @@ class PrivateApt:
         self._progress(f"reading the package lists into {self._base} (the system's own stay as they are)")
         done = self._run("apt-get", "update", "-q")
         self.updated = True
-        failed = [line for line in done.stdout.splitlines() if line.startswith(("Err:", "E:", "W: Failed to fetch"))]
+        failed = [line for line in done.stdout.splitlines() if line.startswith(("E:", "W: Failed to fetch"))]
         self._complaint = _tail(done.stdout) if failed or done.returncode else ()
         for line in self._complaint:
             self._progress(f"  apt: {line}")
@@ -176,7 +176,7 @@ def install_failed(cause: str, said: tuple[str, ...]) -> HarnessError:
 def _tail(output: str, lines: int = 6) -> tuple[str, ...]:
     """The last lines; errors and warnings alone, where there are some."""
     said = [line.strip() for line in output.splitlines() if line.strip()]
-    return tuple(([line for line in said if line.startswith(("E:", "W:", "Err:"))] or said)[-lines:])
+    return tuple(([line for line in said if line.startswith(("E:", "W:"))] or said)[-lines:])
 
 
 def _parse_uri(line: str) -> Package | None:

@@ -1,1 +1,174 @@
-"""The pytest face: validations as tests, and the fixtures."""
+"""The pytest face: every validation in a YAML file is a test, and fixtures give tests the running stack.
+
+    pytest -m slo                 the validations of this project, on a stack that comes up for the session
+    pytest slos/search.yaml       one of them
+
+What a validation found stands in its run directory; any outcome but pass is a failed test.
+Heavy imports happen inside, so that a pytest run without validations costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from harness.gate.run import Planned, RunResult
+    from harness.gate.session import Session
+    from harness.stack.runtime import Stack
+    from harness.telemetry.metrics import PrometheusStore
+
+_SESSION = pytest.StashKey["Session"]()
+_RESULTS = pytest.StashKey[list["RunResult"]]()
+_MARK = b"kind: Validation"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("slo", "service level objectives")
+    group.addoption("--slo-profile", choices=("pr", "nightly", "release"), default="pr", help="length of the runs")
+    group.addoption(
+        "--slo-runtime", choices=("local", "docker", "external"), default="local", help="what brings the services up"
+    )
+    group.addoption("--slo-results", default="results", help="where run directories go (default: results)")
+    group.addoption("--slo-stack", default="stack.yaml", help="stack file for the fixtures (default: stack.yaml)")
+    group.addoption(
+        "--slo-set", action="append", default=[], metavar="SERVICE.NAME=VALUE", help="environment of a service"
+    )
+    group.addoption("--slo-no-reuse", action="store_true", help="do not use a stack that is already up")
+    group.addoption("--slo-allow-unvalidated", action="append", default=[], metavar="NAME",
+                    help="a validation that may end not-validated; the verdict records it")  # fmt: skip
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "slo: a validation, run against a real stack")
+    config.stash[_RESULTS] = []
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> ValidationFile | None:
+    if file_path.suffix in (".yaml", ".yml") and _MARK in file_path.read_bytes():
+        return ValidationFile.from_parent(parent, path=file_path)
+    return None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Validations run when they are asked for: by `-m` or by path, not in a plain `pytest`."""
+    if config.getoption("markexpr") or config.args_source is pytest.Config.ArgsSource.ARGS:
+        return
+    left_out = [item for item in items if isinstance(item, ValidationItem)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not isinstance(item, ValidationItem)]
+
+
+class ValidationFile(pytest.File):
+    """A YAML file that holds validations; one that cannot be read is one failing test, with the reason."""
+
+    def collect(self) -> Iterable[pytest.Item]:
+        from harness.core.errors import HarnessError
+        from harness.gate.run import plan
+
+        try:
+            planned = plan(self.path, self.config.getoption("slo_profile"))
+        except HarnessError as error:
+            yield ValidationItem.from_parent(self, name=self.path.stem, planned=None, refused=error)
+            return
+        for one in planned:
+            yield ValidationItem.from_parent(self, name=one.validation.name, planned=one, refused=None)
+
+
+class NotPassed(Exception):
+    """A validation ended in anything but pass."""
+
+
+class ValidationItem(pytest.Item):
+    """One validation."""
+
+    def __init__(self, *, planned: Planned | None, refused: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._planned = planned
+        self._refused = refused
+        self.add_marker("slo")
+
+    def runtest(self) -> None:
+        from harness.core.outcome import Outcome
+        from harness.gate.run import refuse, run
+
+        session = _session(self.config)
+        if self._planned is None:
+            self.config.stash[_RESULTS].append(refuse(self.path, self._refused, session))
+            raise NotPassed(self._refused.render())
+        done = run(self._planned, session)
+        self.config.stash[_RESULTS].append(done)
+        outcome = done.verdict.outcome
+        if outcome is Outcome.INTERRUPTED:
+            raise KeyboardInterrupt
+        allowed = outcome is Outcome.NOT_VALIDATED and done.verdict.name in session.allow_unvalidated
+        if outcome is not Outcome.PASS and not allowed:
+            reasons = [
+                f"{f.outcome}: {f.id}: {f.reason}" for f in done.verdict.findings if f.outcome is not Outcome.PASS
+            ]
+            raise NotPassed("\n".join([f"{done.verdict.name}: {outcome}", *reasons, f"run: {done.run.path}"]))
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        if isinstance(excinfo.value, NotPassed):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        return self.path, 0, f"validation: {self.name}"
+
+
+def _session(config: pytest.Config) -> Session:
+    """The session's one Session; stacks in it come up when first wanted and go down in pytest_unconfigure."""
+    from harness.cli.options import parse_overrides
+    from harness.gate.session import Session
+    from harness.report.console import Progress
+
+    if _SESSION not in config.stash:
+        reporter = config.pluginmanager.get_plugin("terminalreporter")
+        handlers = [Progress(reporter.write_line)] if reporter is not None else []
+        config.stash[_SESSION] = Session(
+            results=Path(config.rootpath) / config.getoption("slo_results"),
+            handlers=list(handlers),
+            overrides=parse_overrides(config.getoption("slo_set")),
+            runtime=config.getoption("slo_runtime"),
+            reuse=not config.getoption("slo_no_reuse"),
+            allow_unvalidated=frozenset(config.getoption("slo_allow_unvalidated")),
+        )
+    return config.stash[_SESSION]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if _SESSION in session.config.stash:
+        session.config.stash[_SESSION].close()
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    results = config.stash[_RESULTS]
+    if not results:
+        return
+    from rich.console import Console
+
+    from harness.report.console import print_verdicts
+
+    terminalreporter.section("service level objectives")
+    console = Console(file=terminalreporter._tw._file, highlight=False)
+    print_verdicts([(done.verdict, str(done.run.path)) for done in results], console)
+
+
+@pytest.fixture(scope="session")
+def slo_stack(pytestconfig: pytest.Config) -> Iterator[Stack]:
+    """The running stack of `--slo-stack`, brought up for this session unless one is already up."""
+    session = _session(pytestconfig)
+    yield session.stack(Path(pytestconfig.rootpath) / pytestconfig.getoption("slo_stack"), session.tell)
+
+
+@pytest.fixture(scope="session")
+def slo_metrics(slo_stack: Stack) -> PrometheusStore:
+    """PromQL on the stack's Prometheus."""
+    from harness.telemetry.metrics import PrometheusStore
+
+    return PrometheusStore(f"http://{slo_stack.address('prometheus.http')}")

@@ -1,0 +1,85 @@
+"""`harness run` and `harness verdict`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from harness.cli.options import parse_overrides
+from harness.core.errors import HarnessError, UsageError
+from harness.core.jsonio import canonical
+from harness.core.outcome import Outcome, exit_code, worst
+from harness.gate.run import Planned, RunResult, plan, refuse
+from harness.gate.run import run as run_planned
+from harness.gate.session import RUNTIMES, Session
+from harness.model.validation import PROFILES
+from harness.report.console import Progress, print_verdicts
+from harness.results.rundir import RunDir
+from harness.slo.judge import judge
+
+
+def run(
+    files: list[Path] = typer.Argument(..., help="Validations, for example slos/vector_search.yaml", metavar="FILE..."),
+    settings: list[str] = typer.Option([], "--set", help="Environment of a service: SERVICE.NAME=VALUE"),
+    profile: str = typer.Option("pr", help=f"Length of the run: {', '.join(PROFILES)}"),
+    runtime: str = typer.Option("local", help=f"What brings the services up: {', '.join(RUNTIMES)}"),
+    results: Path = typer.Option(Path("results"), help="Where run directories go"),
+    reuse: bool = typer.Option(True, help="Take a stack that `harness stack up` left running"),
+    allow_unvalidated: list[str] = typer.Option([], help="A validation that may end not-validated; recorded"),
+) -> None:
+    """Run validations and print the verdict of each.
+
+    Examples:
+
+      harness run slos/vector_search.yaml
+
+      harness run slos/vector_search.yaml --set app.APP_SEARCH_EFFORT=1     # must fail the recall objective
+    """
+    if profile not in PROFILES or runtime not in RUNTIMES:
+        raise UsageError(
+            "bad-option",
+            f"--profile {profile} --runtime {runtime}",
+            f"Profiles: {', '.join(PROFILES)}. Runtimes: {', '.join(RUNTIMES)}.",
+        )
+    console = Console(stderr=True, highlight=False)
+    progress = Progress(lambda line: console.print(line, markup=False, soft_wrap=True))
+    session = Session(results, [progress], parse_overrides(settings), runtime, reuse, frozenset(allow_unvalidated))
+    planned: list[Planned] = []
+    for file in files:
+        try:
+            planned += plan(file, profile)
+        except HarnessError as error:
+            done = refuse(file, error, session)
+            console.print(error.render(), markup=False, soft_wrap=True)
+            print_verdicts([(done.verdict, str(done.run.path))], Console(highlight=False))
+            raise typer.Exit(exit_code(error.outcome)) from None
+    done_runs: list[RunResult] = []
+    with session:
+        for one in planned:
+            done_runs.append(run_planned(one, session))
+            if done_runs[-1].verdict.outcome is Outcome.INTERRUPTED:
+                break
+    print_verdicts([(one.verdict, str(one.run.path)) for one in done_runs], Console(highlight=False))
+    outcomes = [one.verdict.outcome for one in done_runs if not _allowed(one, session)]
+    raise typer.Exit(exit_code(worst(outcomes)) if outcomes else 0)
+
+
+def _allowed(done: RunResult, session: Session) -> bool:
+    return done.verdict.outcome is Outcome.NOT_VALIDATED and done.verdict.name in session.allow_unvalidated
+
+
+def verdict(directory: Path = typer.Argument(Path("results/latest"), help="A run directory", metavar="RUN")) -> None:
+    """Make the verdict of a run again from its directory and say whether it is the one that is stored there."""
+    if not (directory / "verdict.json").exists():
+        raise UsageError("not-a-run", f"{directory} holds no verdict.json", "Name a directory under results/.")
+    made = judge(RunDir(directory))
+    print_verdicts([(made, str(directory))], Console(highlight=False))
+    if canonical(made.as_dict()) != (directory / "verdict.json").read_bytes():
+        raise HarnessError(
+            "verdict-differs",
+            f"{directory / 'verdict.json'} is not what its evidence gives",
+            "The evidence or the verdict was changed, or another version of the harness wrote it.",
+        )
+    raise typer.Exit(exit_code(made.outcome))

@@ -1,0 +1,1 @@
+"""Runs a validation: phases, evidence, findings, verdict."""

@@ -1,0 +1,162 @@
+"""One run: stack, load, evidence, verdict. Everything it learns goes through the run directory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.core.clock import mono_ns, wall_ns
+from harness.core.errors import HarnessError
+from harness.core.outcome import Outcome
+from harness.gate.collect import Collector
+from harness.gate.session import Session
+from harness.load.engine import LoadEngine
+from harness.model.events import FindingEvent, PhaseEvent, RunEvent, VerdictEvent
+from harness.model.finding import Verdict
+from harness.model.load import LoadPlan
+from harness.model.openslo import load_objectives
+from harness.model.openslo_objective import Objective
+from harness.model.validation import Validation, load_validations
+from harness.results.events import EventWriter
+from harness.results.rundir import RunDir
+from harness.slo.judge import judge
+from harness.slo.objectives import Window
+from harness.stack.runtime import Stack
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A validation with everything it names read and checked; nothing has started."""
+
+    validation: Validation
+    objectives: tuple[Objective, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What a run left: its directory and its verdict."""
+
+    run: RunDir
+    verdict: Verdict
+
+
+def plan(path: Path, profile: str = "pr") -> list[Planned]:
+    """Read a validation file and all it refers to. Raises UsageError, located, before anything is started."""
+    return [
+        Planned(validation, tuple(load_objectives(*validation.objective_paths)))
+        for validation in load_validations(path, profile)
+    ]
+
+
+def refuse(path: Path, error: HarnessError, session: Session) -> RunResult:
+    """The run directory of a validation that could not even be planned: its error, and nothing else."""
+    run = RunDir.create(session.results, path.stem.replace("_", "-") or "refused")
+    writer = run.writer("gate")
+    writer.handlers = session.handlers
+    writer.emit(RunEvent(path.name, "begin"))
+    _record_error(run, error.outcome, error.slug, f"{error.location}: {error.cause}", error.remedy, path.name)
+    return _conclude(run, writer)
+
+
+def run(planned: Planned, session: Session) -> RunResult:
+    """Run one validation to its verdict. KeyboardInterrupt ends it early, with the verdict `interrupted`."""
+    validation = planned.validation
+    run = RunDir.create(session.results, validation.name)
+    writer = run.writer("gate")
+    writer.handlers = session.handlers
+    writer.emit(RunEvent(validation.name, "begin", validation.description))
+    run.write("plan.json", _describe(planned, session))
+    try:
+        _measure(planned, session, run, writer)
+    except HarnessError as error:
+        _record_error(run, error.outcome, error.slug, error.cause, error.remedy)
+    except KeyboardInterrupt:
+        writer.emit(RunEvent(validation.name, "interrupted"))
+        _record_error(run, Outcome.INTERRUPTED, "interrupted", "stopped by the user", "Run it again to the end.")
+    except BaseException as error:
+        _record_error(run, Outcome.ERROR, "internal", f"{type(error).__name__}: {error}", "Please report this.")
+        _conclude(run, writer)
+        raise
+    return _conclude(run, writer)
+
+
+def _measure(planned: Planned, session: Session, run: RunDir, writer: EventWriter) -> None:
+    began = mono_ns()
+    writer.emit(PhaseEvent("setup", "begin"))
+    stack = session.stack(planned.validation.stack_path, writer.emit)
+    collector = Collector(stack, run, session.started_ns)
+    engine = LoadEngine(_load_plan(planned.validation, stack), run)
+    try:
+        engine.prepare()
+        collector.before()
+        writer.emit(PhaseEvent("setup", "end", (mono_ns() - began) / 1e9))
+        window = _drive(engine, planned.validation, writer)
+        began = mono_ns()
+        writer.emit(PhaseEvent("collect", "begin"))
+        collector.after(planned.objectives, window)
+        writer.emit(PhaseEvent("collect", "end", (mono_ns() - began) / 1e9))
+    finally:
+        engine.stop()
+        collector.always()
+
+
+def _drive(engine: LoadEngine, validation: Validation, writer: EventWriter) -> Window:
+    """Run the load; returns the steady phase on the wall clock."""
+    load = validation.load
+    origin = engine.start() - mono_ns() + wall_ns()
+    phase, since = "", mono_ns()
+    lengths = {"warmup": load.warmup / 1e9, "steady": load.duration / 1e9}
+    for tick in engine.ticks():
+        if tick.phase != phase:
+            if phase:
+                writer.emit(PhaseEvent(phase, "end", (mono_ns() - since) / 1e9))
+            phase, since = tick.phase, mono_ns()
+            writer.emit(PhaseEvent(phase, "begin", lengths.get(phase, 0.0)))
+        writer.emit(tick)
+    if phase:
+        writer.emit(PhaseEvent(phase, "end", (mono_ns() - since) / 1e9))
+    return Window(origin + load.warmup, origin + load.warmup + load.duration)
+
+
+def _load_plan(validation: Validation, stack: Stack) -> LoadPlan:
+    load = validation.load
+    artefacts = stack.file.spec.artefacts
+    return LoadPlan(
+        scenario=str(validation.scenario),
+        executor=load.executor,
+        rate=load.rate,
+        warmup_ns=load.warmup,
+        duration_ns=load.duration,
+        users=load.users,
+        workers=load.workers,
+        host=f"http://{stack.address(stack.file.spec.target)}",
+        env={f"SLO_ARTEFACT_{name.upper().replace('-', '_')}": str(stack.artefact(name)) for name in artefacts},
+        timeout_ns=load.timeout,
+    )
+
+
+def _describe(planned: Planned, session: Session) -> dict[str, Any]:
+    return {
+        "schema": 1,
+        **planned.validation.as_dict(),
+        "objectives": [objective.as_dict() for objective in planned.objectives],
+        "overrides": {service: dict(env) for service, env in session.overrides.items()},
+        "allowed_unvalidated": planned.validation.name in session.allow_unvalidated,
+    }
+
+
+def _record_error(run: RunDir, outcome: Outcome, slug: str, cause: str, remedy: str, name: str = "") -> None:
+    error = {"outcome": outcome, "slug": slug, "cause": cause, "remedy": remedy}
+    run.write("evidence/error.json", error | ({"name": name} if name else {}))
+
+
+def _conclude(run: RunDir, writer: EventWriter) -> RunResult:
+    verdict = judge(run)
+    run.write("verdict.json", verdict.as_dict())
+    for finding in verdict.findings:
+        writer.emit(FindingEvent(finding))
+    writer.emit(VerdictEvent(verdict.name, verdict.outcome, str(run.path)))
+    writer.emit(RunEvent(verdict.name, "end"))
+    writer.close()
+    return RunResult(run, verdict)

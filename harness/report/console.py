@@ -1,0 +1,97 @@
+"""The terminal: what is happening while it happens, then the verdict table and where the run is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harness.core.outcome import Outcome
+from harness.model.events import Event, LoadTick, LogEvent, PhaseEvent, RunEvent, StackEvent
+from harness.model.finding import Finding, Verdict
+from harness.slo.thresholds import show
+
+STYLE = {
+    Outcome.PASS: "green",
+    Outcome.FAIL: "bold red",
+    Outcome.ERROR: "bold magenta",
+    Outcome.INTERRUPTED: "bold yellow",
+}
+TICK_EVERY = 5  # seconds between lines of progress where the line cannot be rewritten
+
+
+class Progress:
+    """An event handler that writes one line for each thing worth knowing; `write` gets plain text without newline."""
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self._write = write
+        self._ticks = 0
+
+    def __call__(self, event: Event) -> None:
+        line = self._line(event)
+        if line:
+            self._write(line)
+
+    def _line(self, event: Event) -> str:
+        if isinstance(event, RunEvent) and event.state != "end":
+            return f"{event.name}: {event.state if event.state != 'begin' else 'run begins'}"
+        if isinstance(event, StackEvent):
+            return _stack_line(event)
+        if isinstance(event, PhaseEvent) and event.edge == "begin":
+            self._ticks = 0
+            length = f" for {event.seconds:.0f} s" if event.seconds else ""
+            return f"  {event.phase}{length}" if event.phase != "setup" else ""
+        if isinstance(event, LoadTick):
+            self._ticks += 1
+            return _tick_line(event) if self._ticks % TICK_EVERY == 0 else ""
+        if isinstance(event, LogEvent):
+            return f"  {event.level}: {event.message}"
+        return ""
+
+
+def _stack_line(event: StackEvent) -> str:
+    detail = f"  {event.detail}" if event.detail else ""
+    if event.state in ("healthy", "ready"):
+        return f"  {event.service:<16} {event.state:<9} {event.seconds:6.1f} s{detail}"
+    if event.state == "starting":
+        return ""
+    return f"  {event.service:<16} {event.state}{detail}"
+
+
+def _tick_line(tick: LoadTick) -> str:
+    p99 = f"p99 {tick.p99_ms:.0f} ms" if tick.p99_ms is not None else "no reply yet"
+    return (
+        f"    {tick.elapsed:4.0f} s, {tick.remaining:3.0f} s left: {tick.done} of {tick.scheduled} done, "
+        f"{tick.errors} errors, {tick.in_flight} under way, {p99}"
+    )
+
+
+def verdict_table(verdict: Verdict) -> Table:
+    """Observed, target, margin and samples of each finding, with the reason below those that did not pass."""
+    table = Table(title=f"{verdict.name}: {verdict.outcome.upper()}", title_justify="left", title_style="bold")
+    for name in ("outcome", "finding", "observed", "target", "margin", "samples"):
+        table.add_column(name, justify="left" if name in ("outcome", "finding") else "right", overflow="fold")
+    for finding in verdict.findings:
+        table.add_row(*_row(finding))
+        if finding.outcome is not Outcome.PASS and finding.reason:
+            table.add_row("", Text(f"{finding.slug}: {finding.reason}" if finding.slug else finding.reason, "italic"))
+    return table
+
+
+def _row(finding: Finding) -> list[Text | str]:
+    observed = "-" if finding.observed is None else show(finding.observed, finding.unit)
+    target = "-" if finding.target is None else f"{finding.operator} {show(finding.target, finding.unit)}"
+    margin = "-" if finding.margin is None else f"{finding.margin:+.0%}"
+    name = finding.id.removeprefix("thresholds/")
+    return [Text(finding.outcome, STYLE.get(finding.outcome, "yellow")), name, observed, target, margin,
+            str(finding.samples or "-")]  # fmt: skip
+
+
+def print_verdicts(results: Sequence[tuple[Verdict, str]], console: Console) -> None:
+    """The table of each verdict and the directory of its run."""
+    for verdict, path in results:
+        console.print()
+        console.print(verdict_table(verdict))
+        console.print(f"run: {path}", soft_wrap=True)

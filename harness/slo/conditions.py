@@ -1,0 +1,70 @@
+"""Could the measurement be made at all? The generator kept its timetable, the services stayed up, the run ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from harness.core.duration import format_duration
+from harness.core.outcome import Outcome
+from harness.model.finding import Finding
+from harness.results.samples import Samples
+
+
+def judge_generator(samples: Samples, max_lateness_ns: int) -> Finding:
+    """Every scheduled arrival was sent, by workers that reported in full, in time (p99 of lateness)."""
+    identity, source = "generator/arrivals", "generator"
+    for worker in samples.workers:
+        if not worker.complete:
+            reason = f"load worker {worker.name} did not report in full: {worker.reason}"
+            return Finding(identity, source, Outcome.ERROR, reason=reason, slug="worker-incomplete")
+    arrivals = samples.arrivals
+    if arrivals.scheduled == 0:
+        return Finding(identity, source, Outcome.NO_DATA, reason="no arrival was scheduled", slug="no-samples")
+    late = float(arrivals.lateness.quantile(0.99)) if arrivals.lateness.count else 0.0
+    numbers: dict[str, Any] = {
+        "observed": late / 1e9,
+        "operator": "<=",
+        "target": max_lateness_ns / 1e9,
+        "unit": "s",
+        "margin": (max_lateness_ns - late) / max_lateness_ns,
+        "samples": arrivals.started,
+    }
+    if arrivals.started < arrivals.scheduled:
+        reason = f"{arrivals.scheduled - arrivals.started} of {arrivals.scheduled} arrivals were never sent"
+        return Finding(identity, source, Outcome.ERROR, **numbers, reason=reason, slug="arrivals-lost")
+    if late > max_lateness_ns:
+        reason = (
+            f"generator saturated: p99 of lateness {format_duration(late)}, "
+            f"allowed {format_duration(max_lateness_ns)}; lower the rate, add workers, or free this machine"
+        )
+        return Finding(identity, source, Outcome.ERROR, **numbers, reason=reason, slug="generator-saturated")
+    return Finding(identity, source, Outcome.PASS, **numbers)
+
+
+def judge_services(died: Sequence[Mapping[str, Any]]) -> Finding:
+    """No service ended unasked. One that only watches takes its data with it; any other spoils the measurement."""
+    if not died:
+        return Finding("stack/services", "stack", Outcome.PASS)
+    watchers_only = all(one["watcher"] for one in died)
+    told = "; ".join(f"{one['service']} ended with {one['how']}" for one in died)
+    return Finding(
+        "stack/services",
+        "stack",
+        Outcome.NO_DATA if watchers_only else Outcome.ERROR,
+        reason=f"{told} while the run was on; its last lines are in logs/{died[0]['service']}.log",
+        slug="service-died",
+        evidence={"evidence/stack.json": "died"},
+    )
+
+
+def judge_ending(error: Mapping[str, Any]) -> Finding:
+    """What stopped the run before its end, as a finding of its own."""
+    return Finding(
+        "run/completed",
+        "stack",
+        Outcome(error["outcome"]),
+        reason=f"{error['cause']}; remedy: {error['remedy']}",
+        slug=error["slug"],
+        evidence={"evidence/error.json": ""},
+    )

@@ -1,0 +1,67 @@
+"""The verdict of a run: a pure function of what stands in its directory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.core.jsonio import read_json
+from harness.core.outcome import Outcome
+from harness.model.finding import Finding, Verdict
+from harness.model.openslo_objective import objective_from_dict
+from harness.model.threshold import parse_threshold
+from harness.results.rundir import RunDir
+from harness.results.samples import Samples, load_samples
+from harness.slo.conditions import judge_ending, judge_generator, judge_services
+from harness.slo.counts import EVIDENCE, judge_counts
+from harness.slo.objectives import judge_objective
+from harness.slo.thresholds import judge_threshold
+
+
+def judge(run: RunDir) -> Verdict:
+    """All findings of the run, in the order a reader wants them: what was promised, then whether it could be measured.
+
+    Reads plan.json, load/*.jsonl and evidence/*; neither the machine, the clock nor the stack.
+    """
+    error = _optional(run, "evidence/error.json")
+    plan = _optional(run, "plan.json")
+    if plan is None:  # refused before anything started
+        ending = error or {"outcome": "error", "slug": "run-empty", "cause": "the run holds no plan", "remedy": "-"}
+        return Verdict(str(ending.get("name", run.path.name)), (judge_ending(ending),))
+    samples = load_samples(run.load)
+    findings = [*_promises(run, plan, samples), *_conditions(run, plan, samples)]
+    if error is not None:
+        findings.append(judge_ending(error))
+    return Verdict(plan["name"], tuple(findings))
+
+
+def _promises(run: RunDir, plan: dict[str, Any], samples: Samples) -> list[Finding]:
+    seconds = plan["load"]["duration"] / 1e9
+    findings = [judge_threshold(parse_threshold(*texts), samples, seconds) for texts in plan["thresholds"]]
+    for described in plan["objectives"]:
+        objective = objective_from_dict(described)
+        evidence = _optional(run, objective.evidence_path)
+        findings.append(judge_objective(objective, evidence) if evidence else _never_asked(objective.id))
+    return findings
+
+
+def _conditions(run: RunDir, plan: dict[str, Any], samples: Samples) -> list[Finding]:
+    findings = []
+    counters = _optional(run, EVIDENCE) or {}
+    for name in samples.request_names():
+        findings.append(judge_counts(name, samples.counts(name).sent, counters.get(name)))
+    if samples.workers:
+        findings.append(judge_generator(samples, plan["load"]["maxLateness"]))
+    stack = _optional(run, "evidence/stack.json")
+    if stack is not None:
+        findings.append(judge_services(stack["died"]))
+    return findings
+
+
+def _never_asked(identity: str) -> Finding:
+    reason = "the run ended before the metrics store was asked"
+    return Finding(identity, "prometheus", Outcome.NO_DATA, reason=reason, slug="not-collected")
+
+
+def _optional(run: RunDir, name: str) -> Any:
+    path = run.path / name
+    return read_json(path) if path.exists() else None

@@ -1,0 +1,26 @@
+"""What the tests of the stack share: one reference stack for the whole session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.gate.session import Session
+from harness.stack.runtime import Stack
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def slo_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+    """A session whose runs go to a temporary directory; the stack comes up with the first test that wants it."""
+    with Session(tmp_path_factory.mktemp("results"), reuse=False) as session:
+        yield session
+
+
+@pytest.fixture(scope="session")
+def reference_stack(slo_session: Session) -> Stack:
+    """The reference system, ready. Tests that break it bring up one of their own."""
+    return slo_session.stack(ROOT / "stack.yaml", slo_session.tell)

@@ -110,7 +110,10 @@ def _cause(message: str, text: str, position: int | None) -> str:
     token = TOKEN.match(text, position)
     if token is None:
         return "the query ends where more was expected"
-    return f"unexpected {token[0]!r}" if message == "invalid promql query" else message
+    # The lexer speaks first, of a bracket further on; what the caret shows comes before it.
+    named = re.fullmatch(r"unexpected .*'(.)'", message)
+    elsewhere = message.startswith("unclosed") or (named is not None and named[1] != token[0][:1])
+    return f"unexpected {token[0]!r}" if elsewhere or message == "invalid promql query" else message
 
 
 def _nodes(tree: Any) -> Iterator[Any]:
@@ -121,9 +124,8 @@ def _nodes(tree: Any) -> Iterator[Any]:
         if not isinstance(node, promql_parser.Expr):
             continue  # an absent parameter, or a plain number or string
         yield node
-        for part in ("lhs", "rhs", "expr", "param", "vector_selector"):
-            open_.append(getattr(node, part, None))
-        open_.extend(getattr(node, "args", ()))
+        parts = [getattr(node, part, None) for part in ("lhs", "rhs", "expr", "param", "vector_selector")]
+        open_.extend(reversed([*parts, *getattr(node, "args", ())]))
 
 
 def _name(vector: Any) -> str | None:

@@ -1,0 +1,268 @@
+"""OpenSLO v1: what is built is read as the specification says, what is not is refused where it stands."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harness.core.errors import UsageError
+from harness.core.outcome import Outcome
+from harness.model.openslo import Objective, load_objectives, objective_from_dict
+
+ROOT = Path(__file__).parent.parent.parent
+
+THRESHOLD = """\
+apiVersion: openslo/v1
+kind: SLO
+metadata:
+  name: latency
+  displayName: Searches are quick
+  labels: {team: [search, data], tier: gold}
+  annotations: {slo-harness/unit: s}
+spec:
+  description: p95 in the server
+  service: app
+  indicator:
+    metadata: {name: p95}
+    spec:
+      thresholdMetric:
+        metricSource:
+          type: Prometheus
+          spec:
+            query: histogram_quantile(0.95, sum by (le) (rate(latency_seconds_bucket[$window])))
+  timeWindow:
+    - duration: 28d
+      isRolling: true
+  budgetingMethod: Occurrences
+  objectives:
+    - displayName: p95
+      op: lt
+      value: 0.25
+      target: 0.99
+"""
+RATIO = """\
+apiVersion: openslo/v1
+kind: SLO
+metadata: {name: availability}
+spec:
+  service: app
+  indicator:
+    spec:
+      ratioMetric:
+        counter: true
+        good: {metricSource: {type: Prometheus, spec: {query: "requests_total{code='200'}"}}}
+        total: {metricSource: {type: Prometheus, spec: {query: sum(requests_total)}}}
+  budgetingMethod: Occurrences
+  objectives:
+    - target: 0.999
+    - {displayName: three nines and a half, targetPercent: 99.95}
+"""
+SLI = """\
+apiVersion: openslo/v1
+kind: SLI
+metadata: {name: errors}
+spec:
+  ratioMetric:
+    counter: false
+    bad: {metricSource: {type: Prometheus, spec: {query: 'sum(increase(e[$window]))'}}}
+    total: {metricSource: {type: Prometheus, spec: {query: 'sum(increase(r[$window]))'}}}
+---
+apiVersion: openslo/v1
+kind: SLO
+metadata: {name: by-reference}
+spec:
+  service: app
+  indicatorRef: errors
+  budgetingMethod: Occurrences
+  objectives: [{target: 0.9}]
+"""
+
+
+def read(directory: Path, text: str) -> list[Objective]:
+    (directory / "o.yaml").write_text(text)
+    return load_objectives(directory / "o.yaml")
+
+
+def refuse(directory: Path, text: str, old: str = "", new: str = "") -> UsageError:
+    assert old in text
+    with pytest.raises(UsageError) as caught:
+        read(directory, text.replace(old, new, 1))
+    assert caught.value.outcome is Outcome.USAGE
+    return caught.value
+
+
+def shown(error: UsageError, directory: Path) -> str:
+    return error.render().replace(f"{directory}/", "")
+
+
+def test_a_threshold_is_read(tmp_path: Path) -> None:
+    (objective,) = read(tmp_path, THRESHOLD)
+    assert objective.id == "objectives/latency/p95"
+    assert (objective.kind, objective.operator, objective.target, objective.unit) == ("threshold", "<", 0.25, "s")
+    assert (objective.service, objective.window) == ("app", "28d rolling")
+    assert objective.description == "p95 in the server"
+    assert objective.queries["value"].render(45_000_000_000).endswith("latency_seconds_bucket[45s])))")
+    assert objective.evidence_path == "evidence/metrics/latency.p95.json"
+
+
+@pytest.mark.parametrize(("op", "operator"), [("lt", "<"), ("lte", "<="), ("gt", ">"), ("gte", ">=")])
+def test_the_four_operators(tmp_path: Path, op: str, operator: str) -> None:
+    (objective,) = read(tmp_path, THRESHOLD.replace("op: lt", f"op: {op}"))
+    assert objective.operator == operator
+
+
+def test_a_ratio_is_read_with_all_its_objectives(tmp_path: Path) -> None:
+    first, second = read(tmp_path, RATIO)
+    assert (first.id, first.operator, first.target, first.unit) == ("objectives/availability/0", ">=", 0.999, "%")
+    assert (second.id, second.target) == ("objectives/availability/three nines and a half", 0.9995)
+    assert second.slug == "availability.three.nines.and.a.half"
+    assert first.counter
+    assert {role: query.counter for role, query in first.queries.items()} == {
+        "good": 'requests_total{code="200"}',
+        "total": "requests_total",
+    }
+
+
+def test_an_indicator_is_found_by_reference(tmp_path: Path) -> None:
+    (objective,) = read(tmp_path, SLI)
+    assert objective.id == "objectives/by-reference/0"
+    assert list(objective.queries) == ["bad", "total"]
+    assert not objective.counter
+
+
+@pytest.mark.parametrize("text", [THRESHOLD, RATIO, SLI])
+def test_a_plan_gives_the_same_objectives_again(tmp_path: Path, text: str) -> None:
+    objectives = read(tmp_path, text)
+    assert [objective_from_dict(json.loads(json.dumps(one.as_dict()))) for one in objectives] == objectives
+
+
+def test_the_objectives_of_this_repository_are_read() -> None:
+    latency, availability = load_objectives(ROOT / "slos/vector_search.openslo.yaml")
+    assert (latency.id, latency.operator, latency.target) == ("objectives/vector-search-latency/p95", "<", 0.1)
+    assert (availability.queries["bad"].counter, availability.target) == ("vector_search_errors_total", 0.999)
+
+
+def test_an_unknown_field_names_the_nearest(tmp_path: Path) -> None:
+    error = refuse(tmp_path, THRESHOLD, "thresholdMetric", "tresholdMetric")
+    assert shown(error, tmp_path) == (
+        "o.yaml:14:7: unknown-field: unknown field 'spec.indicator.spec.tresholdMetric'\n"
+        "          tresholdMetric:\n"
+        "          ^^^^^^^^^^^^^^\n"
+        "  remedy: Did you mean 'thresholdMetric'?"
+    )
+
+
+def test_a_mistake_in_a_query_has_its_caret_in_the_query(tmp_path: Path) -> None:
+    error = refuse(tmp_path, THRESHOLD, "(rate(latency", "(rate latency")
+    assert shown(error, tmp_path) == (
+        "o.yaml:18:63: promql-syntax: unexpected 'latency_seconds_bucket'\n"
+        "                query: histogram_quantile(0.95, sum by (le) (rate latency_seconds_bucket[$window])))\n"
+        "                                                                  ^^^^^^^^^^^^^^^^^^^^^^\n"
+        "  remedy: Correct the query at the caret."
+    )
+
+
+def test_a_section_that_is_not_built_is_refused_at_its_key(tmp_path: Path) -> None:
+    error = refuse(tmp_path, THRESHOLD, "budgetingMethod: Occurrences", "budgetingMethod: Timeslices")
+    assert shown(error, tmp_path) == (
+        "o.yaml:22:3: not-built-yet: budgetingMethod Timeslices is not read in this version\n"
+        "      budgetingMethod: Timeslices\n"
+        "      ^^^^^^^^^^^^^^^\n"
+        "  remedy: Write budgetingMethod: Occurrences."
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "old", "new", "line"),
+    [
+        (THRESHOLD, "openslo/v1\n", "openslo.com/v2alpha\n", 1),
+        (THRESHOLD, "openslo/v1\n", "openslo/v1alpha\n", 1),
+        (THRESHOLD, "kind: SLO", "kind: AlertPolicy", 2),
+        (THRESHOLD, "kind: SLO", "kind: DataSource", 2),
+        (THRESHOLD, "kind: SLO", "kind: Service", 2),
+        (THRESHOLD, "  budgetingMethod", "  alertPolicies: [page]\n  budgetingMethod", 22),
+        (THRESHOLD, "type: Prometheus", "type: Loki", 16),
+        (THRESHOLD, "type: Prometheus", "metricSourceRef: ours", 16),
+        (THRESHOLD, "isRolling: true", "calendar: {startTime: 2026-01-01 00:00:00, timeZone: UTC}", 21),
+        (THRESHOLD, "isRolling: true", "isRolling: false", 21),
+        (THRESHOLD, "target: 0.99", "target: 0.99\n      timeSliceTarget: 0.9", 28),
+        (THRESHOLD, "target: 0.99", "target: 0.99\n      timeSliceWindow: 1m", 28),
+        (RATIO, "counter: true", "rawType: success", 9),
+        (RATIO, "        good:", "        raw:", 10),
+        (SLI, "type: Prometheus", "type: Datadog", 7),
+    ],
+)
+def test_whatever_is_not_built_is_refused(tmp_path: Path, text: str, old: str, new: str, line: int) -> None:
+    error = refuse(tmp_path, text, old, new)
+    assert (error.slug, error.location and error.location.line) == ("not-built-yet", line)
+
+
+@pytest.mark.parametrize(
+    ("text", "old", "new", "slug", "line"),
+    [
+        (THRESHOLD, "openslo/v1\n", "kubernetes/v1\n", "bad-value", 1),
+        (THRESHOLD, "kind: SLO", "kind: Slo", "bad-value", 2),
+        (THRESHOLD, "name: latency", "name: La tency", "bad-value", 4),
+        (THRESHOLD, "  service: app\n", "", "missing-field", 8),
+        (THRESHOLD, "  budgetingMethod: Occurrences\n", "", "missing-field", 8),
+        (THRESHOLD, "      op: lt\n", "", "missing-field", 24),
+        (THRESHOLD, "      value: 0.25\n", "", "missing-field", 24),
+        (THRESHOLD, "      target: 0.99\n", "", "missing-field", 24),
+        (THRESHOLD, "op: lt", "op: eq", "bad-value", 25),
+        (THRESHOLD, "value: 0.25", "value: '0.25'", "bad-value", 26),
+        (THRESHOLD, "value: 0.25", "value: .nan", "bad-value", 26),
+        (THRESHOLD, "target: 0.99", "target: 1.0", "bad-value", 27),
+        (THRESHOLD, "target: 0.99", "target: 0", "bad-value", 27),
+        (THRESHOLD, "target: 0.99", "targetPercent: 100", "bad-value", 27),
+        (THRESHOLD, "target: 0.99", "target: 0.99\n      targetPercent: 99", "bad-value", 28),
+        (THRESHOLD, "      target: 0.99", "      target: 0.99\n    - {op: lt, value: 1, target: 0.9}", "bad-value", 28),
+        (THRESHOLD, "duration: 28d", "duration: 45s", "bad-value", 20),
+        (THRESHOLD, "    - duration", "    - {duration: 1d, isRolling: true}\n    - duration", "bad-value", 20),
+        (THRESHOLD, "  timeWindow", "  indicatorRef: p95\n  timeWindow", "bad-value", 19),
+        (THRESHOLD, "query: histogram", "query: histogram_quantiles(0.5, x) # histogram", "promql-syntax", 18),
+        (RATIO, "- target: 0.999", "- {target: 0.999, op: lt}", "bad-value", 14),
+        (RATIO, "  budgeting", "  objectives: []\n  budgeting", "yaml-syntax", 14),
+        (
+            RATIO,
+            "        good",
+            "        bad: {metricSource: {type: Prometheus, spec: {query: x}}}\n        good",
+            "bad-value",
+            8,
+        ),
+        (RATIO, "        counter: true\n", "", "missing-field", 8),
+        (RATIO, "counter: true", "counter: 1", "bad-value", 9),
+        (RATIO, "sum(requests_total)", "a + b", "counter-expression", 11),
+        (RATIO, "sum(requests_total)", "'sum(increase(a[$window]))'", "counter-expression", 11),
+        (SLI, "indicatorRef: errors", "indicatorRef: error", "unknown-reference", 15),
+        (SLI, "  indicatorRef: errors\n", "", "missing-field", 13),
+        (SLI, "increase(e[$window])", "increase(e)", "promql-syntax", 7),
+    ],
+)
+def test_mistakes_are_located(tmp_path: Path, text: str, old: str, new: str, slug: str, line: int) -> None:
+    error = refuse(tmp_path, text, old, new)
+    assert (error.slug, error.location and error.location.line) == (slug, line), error.render()
+    assert error.remedy
+
+
+def test_a_file_without_an_slo_judges_nothing(tmp_path: Path) -> None:
+    assert refuse(tmp_path, SLI.split("---")[0]).slug == "nothing-to-judge"
+
+
+def test_a_document_that_is_no_mapping_is_refused(tmp_path: Path) -> None:
+    assert refuse(tmp_path, "- just\n- a list\n").slug == "bad-value"
+
+
+def test_two_objectives_of_one_name_are_refused_also_across_files(tmp_path: Path) -> None:
+    assert refuse(tmp_path, f"{THRESHOLD}---\n{THRESHOLD}").slug == "duplicate-name"
+    (tmp_path / "a.yaml").write_text(THRESHOLD)
+    (tmp_path / "b.yaml").write_text(THRESHOLD)
+    with pytest.raises(UsageError, match=r"a\.yaml:24:7") as caught:
+        load_objectives(tmp_path / "a.yaml", tmp_path / "b.yaml")
+    assert caught.value.slug == "duplicate-name"
+
+
+def test_a_name_never_leads_out_of_the_run_directory(tmp_path: Path) -> None:
+    (objective,) = read(tmp_path, THRESHOLD.replace("displayName: p95", "displayName: ../../../etc/passwd"))
+    assert objective.evidence_path == "evidence/metrics/latency.etc.passwd.json"

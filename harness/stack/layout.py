@@ -1,0 +1,101 @@
+"""Where everything of one stack is: ports, links, directories, and what the placeholders of stack.yaml stand for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import harness
+from harness.model.stackfile import Service, StackFile
+from harness.stack import procfs
+from harness.stack.ports import PortBlock, fixed_port
+from harness.stack.services import RECIPES
+
+HOST = "127.0.0.1"
+
+
+@dataclass
+class Layout:
+    """Assignments of one stack. ports: service -> port name -> number; links: name -> number of the near end."""
+
+    file: StackFile
+    root: Path
+    directory: Path
+    ports: Mapping[str, Mapping[str, int]]
+    links: Mapping[str, int]
+    artefacts: dict[str, Path] = field(default_factory=dict)
+
+    def port(self, ref: str) -> int:
+        """The number of SERVICE.PORT. Raises KeyError."""
+        service, _, port = ref.partition(".")
+        return self.ports[service][port]
+
+    def address(self, ref: str) -> str:
+        return f"{HOST}:{self.port(ref)}"
+
+    def link(self, name: str) -> str:
+        return f"{HOST}:{self.links[name]}"
+
+    def service_dir(self, name: str) -> Path:
+        return self.directory / name
+
+    def log_path(self, name: str) -> Path:
+        return self.directory / name / f"{name}.log"
+
+    def values(self, service: str) -> dict[str, str]:
+        """What each placeholder stands for in the texts of a service."""
+        values = {"dir": str(self.service_dir(service)), "scale": f"{self.file.spec.timeScale:g}"}
+        for name, ports in self.ports.items():
+            for port, number in ports.items():
+                values[f"address:{name}.{port}"] = f"{HOST}:{number}"
+                values[f"port:{name}.{port}"] = str(number)
+        values |= {f"link:{name}": self.link(name) for name in self.links}
+        return values | {f"artefact:{name}": str(path) for name, path in self.artefacts.items()}
+
+    def base_env(self, service: str, python: str) -> dict[str, str]:
+        """A small, clean environment: nothing of the caller's but PATH gets into the system under test."""
+        package = Path(harness.__file__).resolve().parent.parent
+        cpus = len(os.sched_getaffinity(0))
+        return {
+            "PATH": os.pathsep.join([str(Path(python).parent), os.environ.get("PATH", os.defpath)]),
+            "HOME": str(self.directory),
+            "TMPDIR": str(self.service_dir(service) / "tmp"),
+            "LANG": "C.UTF-8",
+            "PYTHONPATH": os.pathsep.join(dict.fromkeys([str(self.root), str(package)])),
+            "PYTHONUNBUFFERED": "1",
+            "OPENBLAS_NUM_THREADS": "1",
+            "OMP_NUM_THREADS": "1",
+            "GOMAXPROCS": str(min(4, cpus)),
+            procfs.MARK: self.directory.name,
+        }
+
+
+def all_ports(service: Service) -> tuple[str, ...]:
+    """The ports that a service listens on, private ones too."""
+    return RECIPES[service.use].ports if service.use is not None else service.port_names
+
+
+def fixed_ports(file: StackFile) -> dict[tuple[str, str], int]:
+    """The ports that stack.yaml fixes, each seen to be free. Raises HarnessError port-taken."""
+    return {
+        (name, port): fixed_port(name, port, number)
+        for name, service in file.spec.services.items()
+        for port, number in service.fixed_ports.items()
+    }
+
+
+def assign(
+    file: StackFile, fixed: Mapping[tuple[str, str], int], block: PortBlock
+) -> tuple[dict[str, dict[str, int]], dict[str, int]]:
+    """Numbers for the ports of all services and links: the fixed ones, and the rest from the block."""
+    ports = {
+        name: {port: fixed.get((name, port)) or block.take() for port in all_ports(service)}
+        for name, service in file.spec.services.items()
+    }
+    return ports, {name: block.take() for name in file.spec.links}
+
+
+def ports_needed(file: StackFile) -> int:
+    return sum(len(all_ports(service)) for service in file.spec.services.values()) + len(file.spec.links)

@@ -1,0 +1,187 @@
+"""The local runtime: bring a stack up, find one that is up, take it down."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import harness
+from harness.core.clock import wall_ns
+from harness.core.errors import HarnessError, UsageError
+from harness.core.jsonio import read_json, write_json
+from harness.model.events import Event, StackEvent
+from harness.model.source import Document
+from harness.model.stackfile import StackFile, load_stackfile
+from harness.stack.artefacts import artefact_paths
+from harness.stack.bringup import Overrides, bring_up, build_units, check_tools
+from harness.stack.control import Control
+from harness.stack.handle import Stack
+from harness.stack.launch import Launched, wait_gone
+from harness.stack.layout import Layout, assign, fixed_ports, ports_needed
+from harness.stack.ports import PortBlock
+from harness.stack.sweep import live_stacks, sweep
+
+__all__ = ["RunningStack", "Stack", "down", "find_running", "list_running", "up"]
+
+INFO = "stack.json"
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class RunningStack:
+    """A stack that `harness stack up` left running."""
+
+    id: str
+    name: str
+    path: str  # of its stack file
+    directory: Path
+
+
+def up(
+    stackfile: Path,
+    *,
+    lease: bool,
+    emit: Callable[[Event], None],
+    overrides: Overrides | None = None,
+    allow_reuse: bool = True,
+    python: str = sys.executable,
+) -> Stack:
+    """Bring up the stack of `stackfile`, or take one that is up and agrees with it.
+
+    lease: the stack ends with this process, however it ends; without, it stays until `down`. overrides: environment
+    per service that beats stack.yaml's. Progress is told to `emit` as StackEvents.
+
+    Raises UsageError for the file (located), HarnessError: missing-binary, port-taken, no-ports, supervisor-failed,
+    service-failed, artefact-failed, stack-lost. Whatever it raises, nothing of the stack is left.
+    """
+    began = time.monotonic()
+    path, overrides = stackfile.resolve(), overrides or {}
+    file, document = load_stackfile(path)
+    _check_overrides(file, overrides)
+    check_config(file, document, path.parent)
+    if allow_reuse and (found := find_running(path, overrides, python=python)) is not None:
+        emit(StackEvent(file.metadata.name, "ready", 0.0, f"stack {found.id} was up already"))
+        return found
+    check_tools(file)
+    artefacts = artefact_paths(file, document, path.parent)
+    fixed = fixed_ports(file)
+    sweep()
+    block = PortBlock.reserve(ports_needed(file))
+    ports, links = assign(file, fixed, block)
+    launched = Launched(python, block)
+    try:
+        layout = Layout(file, path.parent, launched.directory, ports, links, artefacts)
+        units = build_units(layout, launched.control, python, launched.isolation, overrides)
+        ready = bring_up(units, layout, launched.control, emit, began)
+        if not lease:
+            launched.release()
+        info = {
+            "schema": SCHEMA,
+            "id": launched.id,
+            "name": file.metadata.name,
+            "path": str(path),
+            "hash": _hash(path, file, overrides, artefacts, python),
+            "isolation": launched.isolation,
+            "leased": lease,
+            "python": python,
+            "ready_wall_ns": wall_ns(),
+            "ports": ports,
+            "links": links,
+            "artefacts": {name: str(one) for name, one in artefacts.items()},
+            "ready": {name: {"seconds": seconds, "detail": detail} for name, (seconds, detail) in ready.items()},
+        }
+        write_json(launched.directory / INFO, info)
+    except OSError as error:
+        launched.close()
+        raise HarnessError(
+            "stack-lost", f"the stack's directory went away while it started: {error}", "Bring it up again."
+        ) from error
+    except BaseException:
+        launched.close()
+        raise
+    seconds = round(time.monotonic() - began, 3)
+    emit(StackEvent(file.metadata.name, "ready", seconds, f"stack {launched.id}, {launched.isolation}"))
+    return Stack(layout, launched.control, info, launched=launched if lease else None, reused=False)
+
+
+def find_running(stackfile: Path, overrides: Overrides | None = None, *, python: str = sys.executable) -> Stack | None:
+    """The stack of this file that `harness stack up` left running, if the file's content, its overrides and its
+    artefacts agree and every service is still there. Raises UsageError for the file."""
+    path = stackfile.resolve()
+    file, document = load_stackfile(path)
+    artefacts = artefact_paths(file, document, path.parent)
+    wanted = _hash(path, file, overrides or {}, artefacts, python)
+    for directory, info in _released():
+        if info["hash"] != wanted:
+            continue
+        try:
+            control = Control(info["id"])
+        except HarnessError:
+            continue  # it ended meanwhile
+        layout = Layout(file, path.parent, directory, info["ports"], info["links"], artefacts)
+        stack = Stack(layout, control, info, launched=None, reused=True)
+        if stack.healthy():
+            return stack
+        control.close()
+    return None
+
+
+def list_running() -> list[RunningStack]:
+    """The stacks that stay until they are taken down; not those that hang on a running test."""
+    return [RunningStack(info["id"], info["name"], info["path"], directory) for directory, info in _released()]
+
+
+def down(stack_id: str) -> None:
+    """End a stack and wait until nothing of it is left. Raises UsageError stack-unknown, HarnessError stack-lingers."""
+    for directory in live_stacks():
+        if directory.name == stack_id:
+            control = Control(stack_id)
+            control.ask("shutdown")
+            control.close()
+            wait_gone(directory)
+            return
+    raise UsageError("stack-unknown", f"no stack {stack_id} is up", "harness stack status lists what is up.")
+
+
+def check_config(file: StackFile, document: Document, root: Path) -> None:
+    """Raises UsageError file-missing for a config that is not there."""
+    for name, service in file.spec.services.items():
+        if service.config is not None and not (root / service.config).is_file():
+            where = ("spec", "services", name, "config")
+            raise document.error(where, "file-missing", f"no file {service.config!r} in {root}", "Correct the path.")
+
+
+def _released() -> list[tuple[Path, dict[str, Any]]]:
+    found = []
+    for directory in live_stacks():
+        try:
+            info = read_json(directory / INFO)
+        except (OSError, ValueError):
+            continue  # still starting, or just gone
+        if info["schema"] == SCHEMA and not info["leased"]:
+            found.append((directory, info))
+    return found
+
+
+def _check_overrides(file: StackFile, overrides: Overrides) -> None:
+    for name in overrides:
+        if name not in file.spec.services:
+            known = ", ".join(file.spec.services)
+            raise UsageError("override-unknown", f"no service {name!r} to set environment of", f"Known are: {known}.")
+
+
+def _hash(path: Path, file: StackFile, overrides: Overrides, artefacts: Mapping[str, Path], python: str) -> str:
+    """Of everything that makes two stacks the same, as far as files tell."""
+    configs = {
+        service.config: hashlib.sha256((path.parent / service.config).read_bytes()).hexdigest()
+        for service in file.spec.services.values()
+        if service.config is not None
+    }
+    settings = {name: sorted(env.items()) for name, env in sorted(overrides.items()) if env}
+    parts = (harness.__version__, str(path), path.read_bytes(), sorted(configs.items()), settings)
+    return hashlib.sha256(repr((*parts, sorted(artefacts.items()), python)).encode()).hexdigest()

@@ -1,0 +1,130 @@
+"""Milvus standalone: the real server of the wheel, with a configuration of our own so that two do not collide."""
+
+from __future__ import annotations
+
+import re
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from harness.stack.probes import http_get
+from harness.stack.services.recipe import Command, Context, Plan, Recipe
+
+_PRIVATE = ("etcd", "etcd-peer", "root", "proxy", "query", "query-node", "index-node", "data", "data-node")
+_GLOG = "--logtostderr=true\n--stderrthreshold=0\n--minloglevel=1\n"
+
+# Milvus writes to /tmp/milvus and /run/milvus whatever it is told, and by process ids that repeat in PID namespaces:
+# it gets directories of its own there. $1 its temporary directory, $2 what must stay visible below /tmp, if anything.
+_OWN_TMP = """
+mkdir -p "$1/tmp" "$1/run" || exit 1
+own=$1
+shift
+while [ "$1" != -- ]; do
+  mkdir -p "$own$1" && mount --rbind "$1" "$own$1" || exit 1
+  shift
+done
+shift
+mount --rbind "$own/tmp" /tmp && mount --rbind "$own/run" /run || exit 1
+exec "$@"
+"""
+
+
+def _render(context: Context) -> Plan:
+    tool = context.tool("milvus")
+    own, conf = context.directory, context.directory / "conf"
+    conf.mkdir()
+    _dump(conf / "milvus.yaml", _milvus(context))
+    _dump(conf / "etcd.yaml", _etcd(context))
+    (conf / "glog.conf").write_text(_GLOG)
+    env = {
+        **tool.env,
+        "DEPLOY_MODE": "STANDALONE",
+        "METRICS_PORT": str(context.ports["metrics"]),
+        "MILVUSCONF": str(conf),
+    }
+    argv: tuple[str, ...] = (str(tool.path), "run", "standalone", "-alias", f"slo-{context.stack_id}-{context.name}")
+    if context.isolation == "subreaper":
+        for base in ("/tmp", "/run"):
+            context.outside(f"{base}/milvus/standalone-slo-{context.stack_id}-{context.name}.pid")
+    else:
+        seen = [path for path in (own.parent, tool.path.parent) if path.is_relative_to("/tmp")]
+        seen += [path for path in (own.parent, tool.path.parent) if path.is_relative_to("/run")]
+        wrapper = ("unshare", "--mount", "sh", "-c", _OWN_TMP, "milvus", str(own / "system"))
+        argv = (*wrapper, *map(str, dict.fromkeys(seen)), "--", *argv)
+    return Plan(Command(argv, env))
+
+
+def _milvus(context: Context) -> dict[str, Any]:
+    own, port = context.directory, context.ports
+    host = "127.0.0.1"
+    return {
+        "etcd": {
+            "endpoints": f"{host}:{port['etcd']}",
+            "use": {"embed": True},
+            "data": {"dir": str(own / "etcd")},
+            "config": {"path": str(own / "conf/etcd.yaml")},
+            "log": {"level": "warn", "path": str(own / "etcd.log")},
+        },
+        "localStorage": {"path": str(own / "data")},
+        "rocksmq": {"path": str(own / "rocksmq"), "rocksmqPageSize": 64 << 20},
+        "mq": {"type": "rocksmq"},
+        "rootCoord": {"ip": host, "port": port["root"], "dmlChannelNum": 2},
+        "proxy": {"ip": host, "port": port["grpc"], "internalPort": port["proxy"], "http": {"enabled": True}},
+        "queryCoord": {"ip": host, "port": port["query"], "checkInterval": 200},
+        "queryNode": {"ip": host, "port": port["query-node"]},
+        "indexCoord": {"bindIndexNodeMode": {"enable": False}},
+        "indexNode": {"ip": host, "port": port["index-node"]},
+        "dataCoord": {"ip": host, "port": port["data"], "segment": {"maxSize": 1024}},
+        "dataNode": {"ip": host, "port": port["data-node"]},
+        "log": {"level": "warn", "stdout": True, "file": {"rootPath": ""}},
+        "common": {"storageType": "local", "gracefulStopTimeout": 1},
+        "minio": {"rootPath": "files"},
+        "trace": {"exporter": "noop", "sampleFraction": 0},
+    }
+
+
+def _etcd(context: Context) -> dict[str, Any]:
+    client, peer = (f"http://{context.address(name)}" for name in ("etcd", "etcd-peer"))
+    return {
+        "name": "default",
+        "data-dir": str(context.directory / "etcd"),
+        "listen-client-urls": client,
+        "advertise-client-urls": client,
+        "listen-peer-urls": peer,
+        "initial-advertise-peer-urls": peer,
+        "initial-cluster": f"default={peer}",
+        "unsafe-no-fsync": True,
+        "log-level": "warn",
+    }
+
+
+def _dump(path: Path, value: dict[str, Any]) -> None:
+    with path.open("w") as file:
+        YAML(typ="safe", pure=True).dump(value, file)
+
+
+def _probe(context: Context) -> str | None:
+    """The version that the proxy reports by gRPC, which also shows that it takes requests."""
+    if b"OK" not in (http_get(context.address("metrics"), "/healthz") or b""):
+        return None
+    grpc: Any = import_module("grpc")  # heavy, has no types, and is needed here alone
+    with grpc.insecure_channel(context.address("grpc")) as channel:
+        ask = channel.unary_unary("/milvus.proto.milvus.MilvusService/GetVersion")
+        try:
+            reply: bytes = ask(b"", timeout=1.0)
+        except grpc.RpcError:
+            return None
+    found = re.search(rb"\x12[\x01-\x7f]v?(\d[\w.+-]*)", reply)  # field 2 of GetVersionResponse
+    return found[1].decode() if found else ""
+
+
+RECIPE = Recipe(
+    tools=("milvus",),
+    ports=("grpc", "metrics", *_PRIVATE),
+    render=_render,
+    probe=_probe,
+    grace=1.0,  # with a loaded collection it ignores SIGTERM for more than 40 s
+    metrics=("metrics", "/metrics"),
+)

@@ -1,0 +1,74 @@
+"""What a built-in service is: one declaration a file."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+
+class Tool(Protocol):
+    """A program on this machine and what must be added to its environment."""
+
+    @property
+    def path(self) -> Path: ...
+    @property
+    def env(self) -> Mapping[str, str]: ...
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a service is rendered from. directory: its own, it exists; ports: all of them by name; tool: finds programs,
+    raises HarnessError missing-binary; scrape: Prometheus job -> address; outside: remembers a stray path."""
+
+    name: str
+    directory: Path
+    stack_id: str
+    isolation: str
+    python: str
+    ports: Mapping[str, int]
+    scale: float
+    config: Path | None
+    scrape: Mapping[str, str]
+    tool: Callable[[str], Tool]
+    outside: Callable[[str], None]
+
+    def address(self, port: str) -> str:
+        return f"127.0.0.1:{self.ports[port]}"
+
+
+@dataclass(frozen=True)
+class Command:
+    """One process: `env` is added to the stack's base environment; `cwd` of None is the service's directory."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    cwd: Path | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to run: `prepare` one after the other, each to its end, then `main`."""
+
+    main: Command
+    prepare: tuple[Command, ...] = ()
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A built-in service.
+
+    ports: those that others may name come first, then its private ones; render: writes configuration below the
+    service's directory and says what to run; probe: None while it is not ready, then the version that the server
+    itself reports ('' if it reports none); `grace`: seconds between the stop signal and SIGKILL.
+    """
+
+    tools: tuple[str, ...]  # as harness.stack.tools knows them
+    ports: tuple[str, ...]
+    render: Callable[[Context], Plan]
+    probe: Callable[[Context], str | None]
+    grace: float
+    stop_signal: int = signal.SIGTERM
+    metrics: tuple[str, str] | None = None  # port name and path

@@ -1,0 +1,55 @@
+"""Which stacks live, and removing what dead ones left (after SIGKILL of guardian and supervisor both, or a reboot)."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from harness.core.paths import state_dir
+from harness.stack import leftovers, procfs
+
+
+def stacks_dir() -> Path:
+    """Where the directories of stacks live; made if need be."""
+    path = state_dir() / "stacks"
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return path.resolve()
+
+
+def is_live(directory: Path) -> bool:
+    """Whether someone holds the lock on a stack directory: its guardian or its supervisor."""
+    try:
+        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def live_stacks() -> list[Path]:
+    """The directories of the stacks that are running, leased ones too."""
+    return [path for path in sorted(stacks_dir().iterdir()) if path.is_dir() and is_live(path)]
+
+
+def sweep() -> list[str]:
+    """Kill and remove what dead stacks left; returns their ids."""
+    stacks = stacks_dir()
+    swept = []
+    with (stacks / ".lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # no stack is being made meanwhile
+        for path in stacks.iterdir():
+            if path.is_dir() and not is_live(path):
+                for pid in procfs.belonging(path.name, path):
+                    if pid != os.getpid():
+                        procfs.kill(pid)
+                leftovers.remove_segments(path)
+                leftovers.remove_outside(path)
+                leftovers.remove_directory(path)
+                swept.append(path.name)
+    return swept

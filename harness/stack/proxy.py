@@ -86,13 +86,21 @@ class Downstream(Side):
         super().__init__()
         self._upstream = upstream
         self._dials = dials
+        self._early: list[bytes] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        cast(asyncio.Transport, transport).pause_reading()  # until there is someone to pass it on to
         task = asyncio.get_running_loop().create_task(self._dial())
         self._dials.add(task)
         task.add_done_callback(self._dials.discard)
+
+    def data_received(self, data: bytes) -> None:
+        """Before the upstream is there, keep what came and read no more (uvloop reads whatever was paused before)."""
+        if self.peer is None and self.transport is not None:
+            self._early.append(data)
+            self.transport.pause_reading()
+        else:
+            super().data_received(data)
 
     async def _dial(self) -> None:
         try:
@@ -106,6 +114,12 @@ class Downstream(Side):
         elif peer.closed:
             self.reset()
         else:
+            assert peer.transport is not None
+            for data in self._early:
+                peer.transport.write(data)
+            if self.finished and peer.transport.can_write_eof():
+                peer.transport.write_eof()
+            self._early.clear()
             self.transport.resume_reading()
 
 

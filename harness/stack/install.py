@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -49,16 +50,22 @@ def install(specs: Iterable[ToolSpec], *, confirm: Confirm, progress: Say, statu
             _install(kits, confirm, progress, status)
             progress(f"done in {time.monotonic() - started:.1f} s")
     except OSError as error:
-        raise install_failed(f"cannot write below {tools_dir()}: {error}", ()) from error
+        raise install_failed(f"cannot write below {tools_dir()}: {error}") from error
 
 
 def table() -> list[tuple[str, str, str, str]]:
-    """One row a program: its name, the version that it prints, its source, its path or what is wrong and the remedy."""
+    """One row a program: its name, the number in the version that it prints, its source, its path.
+
+    Of one that cannot be used: its name, `-`, `missing` or the slug of the error, the remedy.
+    """
     rows: list[tuple[str, str, str, str]] = []
     for name in tool_table():
         try:
             tool = resolve_tool(name)
-            rows.append((name, tool_version(tool), tool.source, str(tool.path)))
+            printed = tool_version(tool)
+            number = re.search(r"\d+(\.\d+)+[^\s,)]*", printed)
+            path = re.sub(f"^{re.escape(str(Path.home()))}(?=/)", "~", str(tool.path))
+            rows.append((name, number[0] if number else printed, tool.source, path))
         except HarnessError as error:
             rows.append((name, "-", "missing" if error.slug == "missing-binary" else error.slug, error.remedy))
     return rows
@@ -94,11 +101,13 @@ def _unpack_debian(apt: PrivateApt, plan: DebianPlan) -> None:
         for spec in kit_tools(plan.kit):
             tool = find_in_root(spec, plan.source, root)
             if tool is None:
-                raise install_failed(f"the packages of {plan.kit.title} hold no {spec.binary}", ())
+                raise install_failed(f"the packages of {plan.kit.title} hold no {spec.binary}", kit=plan.kit)
             try:
                 tool_version(tool)  # a library that is missing shows here, not when a stack starts
             except HarnessError as error:
-                raise install_failed(f"{plan.kit.title} was unpacked, but does not run", (error.cause,)) from error
+                raise install_failed(
+                    f"{plan.kit.title} was unpacked, but does not run", (error.cause,), plan.kit
+                ) from error
 
 
 def _question(plans: list[DebianPlan], wheels: list[WheelPlan]) -> str:
@@ -137,7 +146,7 @@ def _into(final: Path) -> Iterator[Path]:
 def _alone(progress: Say) -> Iterator[None]:
     """One installer at a time for one cache; what a killed one has left half done is removed."""
     if os.pathsep in str(tools_dir()):
-        raise install_failed(f"{tools_dir()} has a {os.pathsep} in it, which no library path can hold", ())
+        raise install_failed(f"{tools_dir()} has a {os.pathsep} in it, which no library path can hold")
     tools_dir().mkdir(parents=True, exist_ok=True)
     lock = os.open(tools_dir() / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:

@@ -76,7 +76,7 @@ class PrivateApt:
 
     def __init__(self, base: Path, progress: Callable[[str], None], *, status: Path | None = None) -> None:
         if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
-            raise install_failed("this machine has no apt-get and dpkg-deb, so nothing can be fetched", ())
+            raise install_failed("this machine has no apt-get and dpkg-deb, so nothing can be fetched")
         self._base = base
         self._progress = progress
         self._stamp = base / "updated"
@@ -111,13 +111,13 @@ class PrivateApt:
             return self.plan(kit, source)
         if done.returncode != 0:
             raise install_failed(
-                f"apt cannot resolve {' '.join(source.packages)}", self._complaint + _tail(done.stdout)
+                f"apt cannot resolve {' '.join(source.packages)}", self._complaint + _tail(done.stdout), kit
             )
         named = [package for line in done.stdout.splitlines() if (package := _parse_uri(line))]
         wanted = tuple(package for package in named if source.wants(package.name))
         if not any(fnmatchcase(package.name, source.main) for package in wanted):
             raise install_failed(
-                f"apt names nothing to fetch for {kit.title}: it counts as installed", _tail(done.stdout)
+                f"apt names nothing to fetch for {kit.title}: it counts as installed", _tail(done.stdout), kit
             )
         return DebianPlan(kit, source, wanted)
 
@@ -129,11 +129,11 @@ class PrivateApt:
             names = [f"{package.name}={package.version}" for package in plan.packages]
             done = self._run("apt-get", "download", "-q", *names, cwd=archives)
             if done.returncode != 0:
-                raise install_failed(f"apt cannot fetch {plan.kit.title}", _tail(done.stdout))
+                raise install_failed(f"apt cannot fetch {plan.kit.title}", _tail(done.stdout), plan.kit)
             for archive in sorted(archives.glob("*.deb")):
                 done = self._run("dpkg-deb", "-x", str(archive), str(root))
                 if done.returncode != 0:
-                    raise install_failed(f"dpkg-deb cannot unpack {archive.name}", _tail(done.stdout))
+                    raise install_failed(f"dpkg-deb cannot unpack {archive.name}", _tail(done.stdout), plan.kit)
         finally:
             shutil.rmtree(archives)
         for pattern in plan.source.drop:
@@ -163,13 +163,15 @@ class PrivateApt:
         )
 
 
-def install_failed(cause: str, said: tuple[str, ...]) -> HarnessError:
+def install_failed(cause: str, said: tuple[str, ...] = (), kit: Kit | None = None) -> HarnessError:
     """The one error of the installer; `said` are the last lines of the program that failed."""
+    source = (
+        f"it from {kit.upstream} and put it" if kit else "the programs from their projects' download pages and put them"
+    )
     return HarnessError(
         "install-failed",
         "\n".join((cause + (":" if said else ""), *(f"    {line}" for line in said))),
-        "put this right (network, sources of apt, space) and run the command again, or get the programs from their "
-        "projects' download pages and put them on PATH",
+        f"put this right and run the command again, or get {source} on PATH (or name it in SLO_HARNESS_TOOL_...)",
     )
 
 

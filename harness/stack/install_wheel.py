@@ -30,7 +30,7 @@ def plan_wheel(kit: Kit, source: WheelSource) -> WheelPlan:
     """Find the wheel in this interpreter, without importing it. Raises HarnessError `install-failed`."""
     found = find_spec(source.module)
     if found is None or not found.submodule_search_locations:
-        raise install_failed(f"the wheel {source.distribution} is not installed in this Python environment", ())
+        raise install_failed(f"the wheel {source.distribution} is not installed in this Python environment", kit=kit)
     module = Path(found.submodule_search_locations[0])
     size = sum(path.stat().st_size for path in (module / source.data).glob("*.lzma"))
     return WheelPlan(kit, source, metadata.version(source.distribution), module, size)
@@ -45,7 +45,9 @@ def unpack_wheel(plan: WheelPlan, root: Path) -> None:
         with ThreadPoolExecutor(os.cpu_count()) as pool:  # lzma lets go of the interpreter lock
             list(pool.map(lambda archive: _decompress(archive, root / archive.stem), archives))
     except (lzma.LZMAError, EOFError) as error:
-        raise install_failed(f"the files of the wheel {plan.source.distribution} are damaged: {error}", ()) from error
+        raise install_failed(
+            f"the files of the wheel {plan.source.distribution} are damaged: {error}", kit=plan.kit
+        ) from error
 
 
 def _decompress(archive: Path, target: Path) -> None:

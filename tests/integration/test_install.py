@@ -204,7 +204,7 @@ def test_without_a_mirror_the_error_names_it_and_the_remedy(mirror: Mirror, stat
     with pytest.raises(HarnessError) as caught:
         fetch(status)
     assert caught.value.slug == "install-failed" and mirror.address in caught.value.cause
-    assert "run the command again" in caught.value.remedy
+    assert "run the command again" in caught.value.remedy and "Prometheus project" in caught.value.remedy
 
 
 def test_the_hooks_of_the_system_are_not_run(mirror: Mirror, status: Path, tmp_path: Path) -> None:

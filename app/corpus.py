@@ -118,7 +118,7 @@ class Corpus:
     def embedder(self) -> Embedder:
         """The query side of the model that made the vectors."""
         terms = (self.path / TERMS).read_text(encoding="utf-8").splitlines()
-        return Embedder(terms, self._load(COMPONENTS))
+        return Embedder(terms, np.array(self._load(COMPONENTS)))  # in memory: gathering rows of a map costs thrice
 
     def _load(self, name: str) -> Vector:
         array: Vector = np.load(self.path / name, mmap_mode="r")

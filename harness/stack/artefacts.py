@@ -49,9 +49,9 @@ def _packages() -> list[str]:
 class Build:
     """The right to build one artefact: at most one process of this user has it."""
 
-    def __init__(self, name: str, target: Path, stack_id: str) -> None:
+    def __init__(self, name: str, target: Path, scratch: Path) -> None:
         self.target = target
-        self.directory = target.with_name(f".new-{name}-{stack_id}")
+        self.directory = scratch / name
         self._name = name
         self._lock: IO[bytes] | None = None
 
@@ -64,9 +64,7 @@ class Build:
             lock.close()
             return False
         self._lock = lock
-        for stale in self.target.parent.glob(f".new-{self._name}-*"):
-            shutil.rmtree(stale, ignore_errors=True)  # its builder was killed: we have the lock
-        self.directory.mkdir()
+        self.directory.mkdir(parents=True)
         return True
 
     def finish(self) -> None:

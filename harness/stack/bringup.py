@@ -15,10 +15,11 @@ from harness.model.template import fill, placeholders
 from harness.stack.artefacts import Build
 from harness.stack.control import Control
 from harness.stack.layout import Layout
-from harness.stack.leftovers import note_outside
+from harness.stack.leftovers import NOTES
 from harness.stack.probes import tcp_ready, url_ready
 from harness.stack.services import RECIPES
 from harness.stack.services.recipe import Command, Context, Plan
+from harness.stack.sweep import scratch_dir
 from harness.stack.tools import resolve_tool
 from harness.stack.units import ArtefactUnit, Probe, ServiceUnit, Spawner, Status, Unit, UnitFailed, tail
 
@@ -41,7 +42,8 @@ def context(layout: Layout, name: str, python: str, isolation: str) -> Context:
         config=None if service.config is None else layout.root / service.config,
         scrape={job: layout.address(ref) for job, ref in layout.file.spec.scrape.items()},
         tool=resolve_tool,
-        outside=lambda path: note_outside(layout.directory, path),
+        outside=layout.directory / NOTES,
+        scratch=scratch_dir(layout.directory.name),
     )
 
 
@@ -69,7 +71,9 @@ def build_units(layout: Layout, control: Control, python: str, isolation: str, o
     spec = layout.file.spec
     units: list[Unit] = []
     for name, artefact in spec.artefacts.items():
-        units.append(_artefact(layout, name, artefact, _spawner(layout, f"artefact-{name}", control, python, {})))
+        units.append(
+            _artefact(layout, name, artefact, _spawner(layout, f"artefact.{name}", control, python, {}), python)
+        )
     if spec.links:
         units.append(_links(layout, _spawner(layout, LINKS, control, python, {}), python))
     for name, service in spec.services.items():
@@ -101,13 +105,11 @@ def _service(layout: Layout, name: str, service: Service, spawner: Spawner, pyth
     return ServiceUnit(name, needs, service.timeout, spawner, lambda: plan, probe)
 
 
-def _artefact(layout: Layout, name: str, artefact: Artefact, spawner: Spawner) -> ArtefactUnit:
-    python = spawner.env["PATH"].partition(":")[0]
-
+def _artefact(layout: Layout, name: str, artefact: Artefact, spawner: Spawner, python: str) -> ArtefactUnit:
     def command(directory: Path) -> Command:
-        return Command(_argv(artefact.command, {"dir": str(directory)}, f"{python}/python"), cwd=layout.root)
+        return Command(_argv(artefact.command, {"dir": str(directory)}, python), cwd=layout.root)
 
-    build = Build(name, layout.artefacts[name], layout.directory.name)
+    build = Build(name, layout.artefacts[name], scratch_dir(layout.directory.name))
     return ArtefactUnit(name, artefact.timeout, spawner, build, command)
 
 

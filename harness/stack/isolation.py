@@ -25,12 +25,13 @@ _GUARDIAN = """
 exec 8>>"$1/.lock" || exit 1
 flock -s 8 && mkdir -m 700 "$2" && exec 9<"$2" && flock -w 5 -x 9 || exit 1
 exec 8>&-
-directory=$2
-shift 2
+directory=$2 scratch=$3
+shift 3
 "$@"
 n=0
-while [ -e "$directory" ] && [ $n -lt 40 ]; do
-  rm -rf "$directory" 2>/dev/null || sleep 0.1
+while [ -e "$directory" ] || [ -e "$scratch" ]; do
+  [ $n -lt 40 ] || exit 1
+  rm -rf "$directory" "$scratch" 2>/dev/null || sleep 0.1
   n=$((n+1))
 done
 """
@@ -72,13 +73,13 @@ def _works(prefix: list[str]) -> bool:
 
 
 def guardian_command(
-    isolation: Isolation, stacks: Path, directory: Path, stack_id: str, python: str, lease: int
+    isolation: Isolation, directory: Path, scratch: Path, stack_id: str, python: str, lease: int
 ) -> list[str]:
-    """The guardian's argv: it makes `directory`, runs the supervisor in its isolation, and removes the directory."""
+    """The guardian's argv: it makes `directory`, runs the supervisor in its isolation, and removes both directories."""
     supervisor = [python, "-S", "-m", "harness.stack.supervisor", "--id", stack_id, "--dir", str(directory)]
-    supervisor += ["--isolation", isolation, "--lease", str(lease)]
+    supervisor += ["--scratch", str(scratch), "--isolation", isolation, "--lease", str(lease)]
     if isolation == "subreaper":
         inner = [python, "-S", "-m", "harness.stack.subreaper", stack_id, str(directory), *supervisor]
     else:
         inner = [*_UNSHARE[isolation], "sh", "-c", _INSIDE, "slo-harness", *supervisor]
-    return ["sh", "-c", _GUARDIAN, "slo-harness", str(stacks), str(directory), *inner]
+    return ["sh", "-c", _GUARDIAN, "slo-harness", str(directory.parent), str(directory), str(scratch), *inner]

@@ -14,7 +14,7 @@ from harness.core.ids import new_id
 from harness.stack.control import Control
 from harness.stack.isolation import Isolation, best_isolation, guardian_command
 from harness.stack.ports import PortBlock
-from harness.stack.sweep import is_live, stacks_dir
+from harness.stack.sweep import is_live, scratch_dir, stacks_dir
 
 START_SECONDS = 20.0
 _HIGH_FD = 20
@@ -27,13 +27,13 @@ class Launched:
         """Start guardian and supervisor. Raises HarnessError supervisor-failed with what they said."""
         self.id = new_id()
         self.isolation: Isolation = best_isolation()
-        stacks = stacks_dir()
-        self.directory = stacks / self.id
+        self.directory = stacks_dir() / self.id
         read, self._lease = os.pipe2(os.O_CLOEXEC)
         inherited = fcntl.fcntl(read, fcntl.F_DUPFD_CLOEXEC, _HIGH_FD)
         os.close(read)
         self._said = os.memfd_create("slo-harness-guardian")
-        argv = guardian_command(self.isolation, stacks, self.directory, self.id, python, inherited)
+        scratch = scratch_dir(self.id)
+        argv = guardian_command(self.isolation, self.directory, scratch, self.id, python, inherited)
         try:
             self._guardian = subprocess.Popen(
                 argv,

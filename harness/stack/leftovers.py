@@ -9,7 +9,7 @@ from pathlib import Path
 IPC_RMID = 0
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 SHARED = ".shared-ipc"  # in the stack directory: this boot's id, if the stack has no IPC namespace of its own
-NOTE = ".outside"  # in the stack directory: paths elsewhere that go with it, one a line
+NOTES = ".outside"  # in the stack directory: paths elsewhere that go with it, one a line
 
 
 def mark_shared(directory: Path) -> None:
@@ -41,16 +41,10 @@ def remove_segments(directory: Path) -> int:
     return removed
 
 
-def note_outside(directory: Path, path: str) -> None:
-    """Remember a path outside the stack directory that must go with it."""
-    with (directory / NOTE).open("a") as notes:
-        notes.write(path + "\n")
-
-
 def remove_outside(directory: Path) -> None:
     """Remove the paths that were remembered, and their directory if that leaves it empty."""
     try:
-        paths = (directory / NOTE).read_text().splitlines()
+        paths = (directory / NOTES).read_text().splitlines()
     except OSError:
         return
     for path in map(Path, paths):

@@ -42,9 +42,10 @@ class Client:
 class Supervisor:
     """The event loop. `lease` is a file descriptor, or -1."""
 
-    def __init__(self, stack_id: str, directory: Path, isolation: str, lease: int) -> None:
+    def __init__(self, stack_id: str, directory: Path, scratch: Path, isolation: str, lease: int) -> None:
         self.id = stack_id
         self.directory = directory
+        self.scratch = scratch
         self.isolation = isolation
         self.lease = lease
         self.ending = False
@@ -197,6 +198,7 @@ class Supervisor:
             leftovers.remove_segments(self.directory)
             leftovers.remove_outside(self.directory)
         leftovers.remove_directory(self.directory)
+        leftovers.remove_directory(self.scratch)
 
     def _kill_all(self) -> bool:
         """SIGKILL to everything below; True while something is left."""
@@ -218,6 +220,7 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--id", required=True)
     parser.add_argument("--dir", type=Path, required=True)
+    parser.add_argument("--scratch", type=Path, required=True)
     parser.add_argument("--isolation", choices=["pidns", "userns", "subreaper"], required=True)
     parser.add_argument("--lease", type=int, default=-1)
     options = parser.parse_args()
@@ -225,7 +228,7 @@ def main() -> int:
         if int(fd.name) > 2:
             with contextlib.suppress(OSError):  # the listing's own descriptor
                 os.set_inheritable(int(fd.name), False)
-    Supervisor(options.id, options.dir, options.isolation, options.lease).run()
+    Supervisor(options.id, options.dir, options.scratch, options.isolation, options.lease).run()
     return 0
 
 

@@ -6,7 +6,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from harness.core.paths import state_dir
+from harness.core.paths import cache_dir, state_dir
 from harness.stack import leftovers, procfs
 
 
@@ -15,6 +15,11 @@ def stacks_dir() -> Path:
     path = state_dir() / "stacks"
     path.mkdir(parents=True, exist_ok=True, mode=0o700)
     return path.resolve()
+
+
+def scratch_dir(stack_id: str) -> Path:
+    """Where a stack builds what it will put into the cache: on the same file system, and gone with the stack."""
+    return (cache_dir() / "building" / stack_id).resolve()
 
 
 def is_live(directory: Path) -> bool:
@@ -51,5 +56,6 @@ def sweep() -> list[str]:
                 leftovers.remove_segments(path)
                 leftovers.remove_outside(path)
                 leftovers.remove_directory(path)
+                leftovers.remove_directory(scratch_dir(path.name))
                 swept.append(path.name)
     return swept

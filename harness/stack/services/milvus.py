@@ -30,6 +30,19 @@ mount --rbind "$own/tmp" /tmp && mount --rbind "$own/run" /run || exit 1
 exec "$@"
 """
 
+# Without a mount namespace: note what it will write there, for whoever removes the stack. $1 the notes, then paths.
+_SHARED_TMP = """
+notes=$1
+shift
+echo "/tmp/milvus/server_id_$$" >>"$notes"
+while [ "$1" != -- ]; do
+  echo "$1" >>"$notes"
+  shift
+done
+shift
+exec "$@"
+"""
+
 
 def _render(context: Context) -> Plan:
     tool = context.tool("milvus")
@@ -44,10 +57,11 @@ def _render(context: Context) -> Plan:
         "METRICS_PORT": str(context.ports["metrics"]),
         "MILVUSCONF": str(conf),
     }
-    argv: tuple[str, ...] = (str(tool.path), "run", "standalone", "-alias", f"slo-{context.stack_id}-{context.name}")
+    alias = f"slo-{context.stack_id}-{context.name}"
+    argv: tuple[str, ...] = (str(tool.path), "run", "standalone", "-alias", alias)
     if context.isolation == "subreaper":
-        for base in ("/tmp", "/run"):
-            context.outside(f"{base}/milvus/standalone-slo-{context.stack_id}-{context.name}.pid")
+        strays = [f"{base}/milvus/standalone-{alias}.pid" for base in ("/run", "/tmp")]
+        argv = ("sh", "-c", _SHARED_TMP, "milvus", str(context.outside), *strays, "--", *argv)
     else:
         seen = [path for path in (own.parent, tool.path.parent) if path.is_relative_to("/tmp")]
         seen += [path for path in (own.parent, tool.path.parent) if path.is_relative_to("/run")]

@@ -31,7 +31,7 @@ _SETTINGS = {
     "log_timezone": "UTC",
 }
 
-# $1 initdb's version key directory, $2 data directory, $3 a name for the new template, then initdb and its options.
+# $1 the template in the cache, $2 the data directory, $3 where to copy it on the way into the cache, then initdb.
 _PREPARE = """
 set -u
 template=$1 data=$2 new=$3
@@ -40,9 +40,7 @@ if [ -f "$template/PG_VERSION" ]; then
   exec cp -a --reflink=auto "$template" "$data"
 fi
 "$@" || exit 1
-parent=$(dirname "$template")
-find "$parent" -maxdepth 1 -name '.new-*' -mmin +10 -exec rm -rf {} +
-cp -a "$data" "$new" && mv -T "$new" "$template" || rm -rf "$new"
+mkdir -p "$(dirname "$new")" && cp -a "$data" "$new" && mv -T "$new" "$template" || rm -rf "$new"
 exit 0
 """
 
@@ -76,7 +74,7 @@ def _render(context: Context) -> Plan:
         made = f"mkdir -m 700 {shlex.quote(str(data))} && {owner} {shlex.quote(str(data))}"
         script = _PREPARE.replace('"$@" ||', f'{made} && "$@" ||')
         key += "-nobody"
-    paths = (str(templates / key), str(data), str(templates / f".new-{context.stack_id}-{context.name}"))
+    paths = (str(templates / key), str(data), str(context.scratch / context.name))
     prepare = Command(("sh", "-c", script, "prepare", *paths, *run), initdb.env)
     settings = {**_SETTINGS, "port": str(context.ports["sql"])}
     options = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]

@@ -21,7 +21,8 @@ class Tool(Protocol):
 @dataclass(frozen=True)
 class Context:
     """What a service is rendered from. directory: its own, it exists; ports: all of them by name; tool: finds programs,
-    raises HarnessError missing-binary; scrape: Prometheus job -> address; outside: remembers a stray path."""
+    raises HarnessError missing-binary; scrape: Prometheus job -> address; outside: the notes of
+    stray paths elsewhere; scratch: beside the cache, gone with the stack."""
 
     name: str
     directory: Path
@@ -33,7 +34,8 @@ class Context:
     config: Path | None
     scrape: Mapping[str, str]
     tool: Callable[[str], Tool]
-    outside: Callable[[str], None]
+    outside: Path
+    scratch: Path
 
     def address(self, port: str) -> str:
         return f"127.0.0.1:{self.ports[port]}"

@@ -1,0 +1,117 @@
+"""The judge on recorded samples: what passes, what fails, and all the ways in which nothing is proven."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.core.outcome import Outcome
+from harness.load.recorder import Recorder
+from harness.model.load import LoadPlan
+from harness.model.threshold import parse_threshold
+from harness.results.rundir import RunDir
+from harness.results.samples import Samples, load_samples
+from harness.slo.conditions import judge_generator, judge_services
+from harness.slo.counts import judge_counts
+from harness.slo.judge import judge
+from harness.slo.thresholds import judge_threshold, samples_needed
+
+MS, SECOND = 1_000_000, 1_000_000_000
+PLAN = LoadPlan(scenario="s.py", rate=200, warmup_ns=0, duration_ns=5 * SECOND, host="http://127.0.0.1")
+
+
+def recorded(directory: Path, *, late_ns: int = 20_000, started: int = 1000) -> Samples:
+    """1,000 requests: 990 of 10 ms and ok, then 10 of 500 ms that fail."""
+    directory.mkdir(exist_ok=True)
+    recorder = Recorder(directory / "load-0.jsonl", PLAN)
+    recorder.begin(SECOND, "load-0")
+    for number in range(1000):
+        due = SECOND + PLAN.offset_ns(number)
+        recorder.arrival(late_ns)
+        if number < started:
+            recorder.started()
+        failed = number >= 990
+        recorder.sent_request("search", due)
+        recorder.finished_request("search", due, due, due + (500 if failed else 10) * MS, "reset" if failed else "ok")
+    recorder.end("done")
+    return load_samples(directory)
+
+
+@pytest.mark.parametrize(
+    ("selector", "condition", "outcome"),
+    [
+        ("latency{name:search}", "p(95)<15ms", Outcome.PASS),
+        ("latency{name:search}", "p(99)<15ms", Outcome.PASS),
+        ("latency{name:search}", "p(99.5)<15ms", Outcome.FAIL),
+        ("latency{name:search}", "p(99.9)<15ms", Outcome.INCONCLUSIVE),
+        ("latency{name:search}", "max<400ms", Outcome.FAIL),
+        ("latency{name:search,outcome:ok}", "max<11ms", Outcome.PASS),
+        ("latency{name:search}", "avg<14.8ms", Outcome.FAIL),
+        ("latency{name:search}", "avg<15ms", Outcome.PASS),
+        ("latency{name:search}", "rate<1", Outcome.ERROR),
+        ("latency{name:other}", "p(99)<15ms", Outcome.NO_DATA),
+        ("latency{name:other}", "count<1", Outcome.NO_DATA),
+        ("errors{name:search}", "rate<=1%", Outcome.PASS),
+        ("errors{name:search}", "rate<1%", Outcome.FAIL),
+        ("requests{name:search}", "rate>=200/s", Outcome.PASS),
+        ("requests{name:search}", "count==1000", Outcome.PASS),
+        ("requests{name:search,outcome:reset}", "count<10", Outcome.FAIL),
+    ],
+)
+def test_thresholds(tmp_path: Path, selector: str, condition: str, outcome: Outcome) -> None:
+    finding = judge_threshold(parse_threshold(selector, condition), recorded(tmp_path), 5.0)
+    assert finding.outcome is outcome, finding.reason
+    assert (finding.reason != "") == (outcome is not Outcome.PASS)
+
+
+def test_a_failure_says_by_how_much(tmp_path: Path) -> None:
+    finding = judge_threshold(parse_threshold("latency{name:search}", "max<400ms"), recorded(tmp_path), 5.0)
+    assert finding.observed == pytest.approx(0.5)
+    assert finding.margin == pytest.approx(-0.25)
+    assert finding.reason == "observed 500ms, promised max<400ms, 25% outside"
+
+
+def test_the_numbers_of_samples_that_decide_are_those_of_the_binomial_bound() -> None:
+    assert (samples_needed(0.99), samples_needed(0.999), samples_needed(0.95)) == (459, 4603, 90)
+
+
+@pytest.mark.parametrize(
+    ("after", "outcome", "slug"),
+    [(1100, "pass", ""), (1099, "error", "counts-disagree"), (1101, "error", "counts-disagree")],
+)
+def test_counts_agree_exactly_or_nothing_is_proven(after: int, outcome: str, slug: str) -> None:
+    evidence = {"service": "app", "series": "requests_total", "before": 100, "after": after}
+    finding = judge_counts("search", 1000, evidence)
+    assert (finding.outcome, finding.slug) == (outcome, slug)
+
+
+def test_a_request_without_a_counter_is_an_error() -> None:
+    assert judge_counts("search", 1000, None).slug == "counter-undeclared"
+
+
+def test_the_generator_answers_for_its_own_lateness_and_losses(tmp_path: Path) -> None:
+    assert judge_generator(recorded(tmp_path / "a"), 5 * MS).outcome is Outcome.PASS
+    late = judge_generator(recorded(tmp_path / "b", late_ns=9 * MS), 5 * MS)
+    assert (late.outcome, late.slug) == (Outcome.ERROR, "generator-saturated")
+    lost = judge_generator(recorded(tmp_path / "c", started=999), 5 * MS)
+    assert (lost.outcome, lost.slug) == (Outcome.ERROR, "arrivals-lost")
+
+
+def test_a_watcher_that_died_takes_only_its_data_along() -> None:
+    redis = {"service": "redis", "how": "signal 9", "watcher": False}
+    prometheus = {"service": "prometheus", "how": "signal 9", "watcher": True}
+    assert judge_services([]).outcome is Outcome.PASS
+    assert judge_services([prometheus]).outcome is Outcome.NO_DATA
+    assert judge_services([prometheus, redis]).outcome is Outcome.ERROR
+
+
+def test_an_empty_run_directory_is_an_error_and_not_a_pass(tmp_path: Path) -> None:
+    assert judge(RunDir.create(tmp_path, "nothing")).outcome is Outcome.ERROR
+
+
+def test_a_plan_without_any_evidence_does_not_pass(tmp_path: Path) -> None:
+    run = RunDir.create(tmp_path, "planned")
+    load = {"duration": 5 * SECOND, "maxLateness": 5 * MS}
+    run.write("plan.json", {"name": "planned", "load": load, "thresholds": [["latency", "p(99)<1s"]], "objectives": []})
+    assert judge(run).outcome is Outcome.NO_DATA

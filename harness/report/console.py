@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -15,9 +16,9 @@ from harness.slo.thresholds import show
 
 STYLE = {
     Outcome.PASS: "green",
-    Outcome.FAIL: "bold red",
-    Outcome.ERROR: "bold magenta",
-    Outcome.INTERRUPTED: "bold yellow",
+    Outcome.FAIL: "red",
+    Outcome.ERROR: "magenta",
+    Outcome.INTERRUPTED: "yellow",
 }
 TICK_EVERY = 5  # seconds between lines of progress where the line cannot be rewritten
 
@@ -69,29 +70,45 @@ def _tick_line(tick: LoadTick) -> str:
 
 
 def verdict_table(verdict: Verdict) -> Table:
-    """Observed, target, margin and samples of each finding, with the reason below those that did not pass."""
-    table = Table(title=f"{verdict.name}: {verdict.outcome.upper()}", title_justify="left", title_style="bold")
+    """Outcome, observed value, target, margin and number of samples of each finding."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for name in ("outcome", "finding", "observed", "target", "margin", "samples"):
-        table.add_column(name, justify="left" if name in ("outcome", "finding") else "right", overflow="fold")
+        text = name in ("outcome", "finding")
+        table.add_column(name, justify="left" if text else "right", overflow="fold", no_wrap=name != "finding")
     for finding in verdict.findings:
         table.add_row(*_row(finding))
-        if finding.outcome is not Outcome.PASS and finding.reason:
-            table.add_row("", Text(f"{finding.slug}: {finding.reason}" if finding.slug else finding.reason, "italic"))
     return table
+
+
+def reasons(verdict: Verdict) -> list[str]:
+    """One line for each finding that did not pass: which, and why."""
+    return [
+        f"{finding.outcome}: {_name(finding)}: {finding.reason}" + (f" [{finding.slug}]" if finding.slug else "")
+        for finding in verdict.findings
+        if finding.outcome is not Outcome.PASS
+    ]
+
+
+def _name(finding: Finding) -> str:
+    return finding.id.removeprefix("thresholds/").removeprefix("objectives/")
 
 
 def _row(finding: Finding) -> list[Text | str]:
     observed = "-" if finding.observed is None else show(finding.observed, finding.unit)
     target = "-" if finding.target is None else f"{finding.operator} {show(finding.target, finding.unit)}"
     margin = "-" if finding.margin is None else f"{finding.margin:+.0%}"
-    name = finding.id.removeprefix("thresholds/")
-    return [Text(finding.outcome, STYLE.get(finding.outcome, "yellow")), name, observed, target, margin,
+    return [Text(finding.outcome, STYLE.get(finding.outcome, "yellow")), _name(finding), observed, target, margin,
             str(finding.samples or "-")]  # fmt: skip
 
 
 def print_verdicts(results: Sequence[tuple[Verdict, str]], console: Console) -> None:
-    """The table of each verdict and the directory of its run."""
+    """The table of each verdict, why it is not a pass, and the directory of its run."""
     for verdict, path in results:
         console.print()
+        console.print(
+            Text(f"{verdict.name}: {verdict.outcome.upper()}", STYLE.get(verdict.outcome, "yellow") + " bold")
+        )
         console.print(verdict_table(verdict))
-        console.print(f"run: {path}", soft_wrap=True)
+        for reason in reasons(verdict):
+            console.print(reason, markup=False, soft_wrap=True)
+        console.print(f"run: {path}", markup=False, soft_wrap=True)

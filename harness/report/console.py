@@ -90,7 +90,11 @@ def reasons(verdict: Verdict) -> list[str]:
 
 
 def _name(finding: Finding) -> str:
-    return finding.id.removeprefix("thresholds/").removeprefix("objectives/")
+    """The id without what stands in the target's column: `latency{name:search} p(95)`."""
+    if finding.id.startswith("thresholds/"):
+        selector, condition = finding.id.removeprefix("thresholds/").rsplit("/", 1)
+        return f"{selector} {condition.split(finding.operator)[0].strip()}"
+    return finding.id.removeprefix("objectives/")
 
 
 def _row(finding: Finding) -> list[Text | str]:

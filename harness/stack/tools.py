@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from harness.core.errors import HarnessError, UsageError
+from harness.core.outcome import Outcome
 from harness.core.paths import cache_dir
 from harness.stack.toolspec import DebianSource, ToolSpec, WheelSource, kit_tools, tool_table
 
@@ -42,6 +43,7 @@ def resolve_tool(name: str) -> Tool:
             "missing-binary",
             f"{spec.binary} ({spec.kit.title}; {spec.package}) is neither on PATH nor in {tools_dir()}",
             f"run `{INSTALL_COMMAND}`, or point {spec.override} at a {spec.binary} of your own",
+            outcome=Outcome.NOT_VALIDATED,
         )
     return tool
 

@@ -1,0 +1,118 @@
+"""What the tests of the app share: a small corpus, and a client that speaks ASGI to the app inside one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import json
+import random
+import shutil
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any, TypeVar
+
+from fastapi import FastAPI
+
+from app.build_corpus import build
+from app.config import AppConfig
+from app.corpus import Corpus
+from app.docstrings import Docstring
+
+T = TypeVar("T")
+PASSAGES, QUERIES = 300, 20
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One answer of the app."""
+
+    status: int
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+def docstrings(count: int) -> list[Docstring]:
+    """Texts of 30 words each out of 400, the frequent ones more often; the same for each call."""
+    words = [f"{first}{second}" for first in "abcdefghijklmnopqrst" for second in "abcdefghijklmnopqrst"]
+    source = random.Random(7)
+    weights = [1 / (rank + 3) for rank in range(len(words))]
+    return [
+        Docstring("made.up", f"made.up.f{number}", " ".join(source.choices(words, weights, k=30)))
+        for number in range(count)
+    ]
+
+
+@cache
+def small_corpus() -> Path:
+    """A complete artefact of 300 passages and 20 queries, built once a session."""
+    directory = Path(mkdtemp(prefix="small-corpus-"))
+    atexit.register(shutil.rmtree, directory)
+    build(directory, docstrings(PASSAGES + 600), PASSAGES, QUERIES, minimum=PASSAGES)
+    return directory
+
+
+def app_config(tmp_path: Path, **changes: str) -> AppConfig:
+    """A configuration whose dependencies refuse: nothing listens on port 1."""
+    values = {
+        "APP_LISTEN": "127.0.0.1:0",
+        "APP_POSTGRES": "postgresql://postgres@127.0.0.1:1/postgres",
+        "APP_MILVUS": "http://127.0.0.1:1",
+        "APP_CORPUS": str(small_corpus()),
+        "APP_LOG_FILE": str(tmp_path / "app.jsonl"),
+    }
+    return AppConfig.from_environment({**values, **changes})
+
+
+def open_small_corpus() -> Corpus:
+    """The small corpus, checked."""
+    return Corpus.open(small_corpus())
+
+
+Ask = Callable[..., Awaitable[Reply]]
+
+
+def serve(app: FastAPI, conversation: Callable[[Ask], Awaitable[T]]) -> T:
+    """Run the app's lifespan around `conversation`, which gets a function to ask with."""
+
+    async def ask(method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None) -> Reply:
+        sent: list[dict[str, Any]] = []
+        given = {"content-type": "application/json", **(headers or {})}
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": method,
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "root_path": "",
+            "scheme": "http",
+            "headers": [(key.encode(), value.encode()) for key, value in given.items()],
+            "client": ("127.0.0.1", 1),
+            "server": ("127.0.0.1", 2),
+        }
+        first = True
+
+        async def receive() -> dict[str, Any]:
+            nonlocal first
+            if not first:
+                return {"type": "http.disconnect"}
+            first = False
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        await app(scope, receive, send)
+        return Reply(sent[0]["status"], b"".join(part.get("body", b"") for part in sent[1:]))
+
+    async def run() -> T:
+        async with app.router.lifespan_context(app):
+            return await conversation(ask)
+
+    return asyncio.run(run())

@@ -1,0 +1,144 @@
+"""Validation, counting and reporting of POST /search, where no dependency is needed or all refuse."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from ruamel.yaml import YAML
+
+from app.web import create_app
+from tests.app_support import Ask, Reply, app_config, open_small_corpus, serve
+
+SCHEMA = Path(__file__).parents[2] / "monitoring/schema/logs.yaml"
+QUESTION = b'{"query": "aa ab ac ba bb", "top_k": 3}'
+TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> FastAPI:
+    return create_app(app_config(tmp_path), open_small_corpus())
+
+
+def asked(app: FastAPI, *bodies: bytes) -> tuple[list[Reply], str]:
+    """The replies to POST /search of each body, and the metrics after them."""
+
+    async def conversation(ask: Ask) -> tuple[list[Reply], str]:
+        replies = [await ask("POST", "/search", body) for body in bodies]
+        return replies, (await ask("GET", "/actuator/prometheus")).body.decode()
+
+    return serve(app, conversation)
+
+
+def value(metrics: str, series: str) -> float:
+    (found,) = re.findall(rf"^{re.escape(series)} (\S+)$", metrics, re.MULTILINE)
+    return float(found)
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        (b"{}", "body.query"),
+        (b"not json", "body"),
+        (b"[]", "body"),
+        (b'{"query": ""}', "body.query"),
+        (b'{"query": 5}', "body.query"),
+        (b'{"query": "\\ud800"}', "body.query"),
+        (json.dumps({"query": "x" * 4_001}).encode(), "body.query"),
+        (b'{"query": "x", "top_k": 0}', "body.top_k"),
+        (b'{"query": "x", "top_k": 101}', "body.top_k"),
+        (b'{"query": "x", "top_k": "10"}', "body.top_k"),
+        (b'{"query": "x", "topk": 10}', "body.topk"),
+    ],
+)
+def test_an_invalid_request_is_refused_by_field_and_counted_but_is_no_error(
+    app: FastAPI, body: bytes, field: str
+) -> None:
+    (reply,), metrics = asked(app, body)
+    assert reply.status == 422
+    assert reply.json()["error"] == "invalid-request"
+    assert reply.json()["problems"][0]["field"].startswith(field)
+    assert value(metrics, 'vector_search_requests_total{collection_name="documents"}') == 1
+    assert value(metrics, 'vector_search_errors_total{collection_name="documents"}') == 0
+
+
+def test_a_query_without_a_known_term_finds_nothing(app: FastAPI) -> None:
+    (reply,), _ = asked(app, b'{"query": "zzzzz"}')
+    assert (reply.status, reply.json()["results"]) == (200, [])
+    assert re.fullmatch("[0-9a-f]{32}", reply.json()["trace_id"])
+
+
+def test_a_dependency_that_refuses_is_named_retried_once_and_counted(app: FastAPI) -> None:
+    (reply,), metrics = asked(app, QUESTION)
+    assert reply.status == 503
+    assert (reply.json()["error"], reply.json()["dependency"]) == ("milvus-unreachable", "milvus")
+    assert value(metrics, 'app_dependency_retries_total{dependency="milvus"}') == 1
+    assert value(metrics, 'app_dependency_errors_total{dependency="milvus"}') == 1
+    assert value(metrics, 'app_dependency_errors_total{dependency="postgres"}') == 0
+
+
+def test_every_search_is_counted_exactly_once_whatever_became_of_it(app: FastAPI) -> None:
+    async def conversation(ask: Ask) -> str:
+        for body in (QUESTION, b"{}", b'{"query": "zzzzz"}', QUESTION):
+            await ask("POST", "/search", body)
+        cut_off = asyncio.ensure_future(ask("POST", "/search", QUESTION))
+        await asyncio.sleep(0)
+        cut_off.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await cut_off
+        assert (await ask("GET", "/search")).status == 405
+        assert (await ask("POST", "/search/")).status == 404
+        return (await ask("GET", "/actuator/prometheus")).body.decode()
+
+    metrics = serve(app, conversation)
+    assert value(metrics, 'vector_search_requests_total{collection_name="documents"}') == 5
+    assert value(metrics, 'vector_search_errors_total{collection_name="documents"}') == 3
+    assert value(metrics, 'vector_search_latency_seconds_count{collection_name="documents"}') == 5
+    assert value(metrics, "app_in_flight_requests") == 0
+
+
+def test_health_names_all_that_is_wrong(app: FastAPI) -> None:
+    async def conversation(ask: Ask) -> Reply:
+        return await ask("GET", "/healthz")
+
+    reply = serve(app, conversation)
+    assert reply.status == 503
+    assert set(reply.json()["problems"]) == {"milvus", "postgres"}
+    assert all(problem.startswith("unreachable: ") for problem in reply.json()["problems"].values())
+
+
+def test_each_search_leaves_one_log_line_of_the_described_form(app: FastAPI, tmp_path: Path) -> None:
+    async def conversation(ask: Ask) -> None:
+        caller = {"traceparent": f"00-{TRACE}-{SPAN}-01"}
+        for body in (QUESTION, b"{}", b'{"query": "zzzzz", "top_k": 7}'):
+            await ask("POST", "/search", body, caller)
+
+    serve(app, conversation)
+    lines = [json.loads(line) for line in (tmp_path / "app.jsonl").read_text().splitlines()]
+    assert [line["status"] for line in lines] == ["error", "invalid", "success"]
+    assert [line["level"] for line in lines] == ["ERROR", "WARNING", "INFO"]
+    assert [line["top_k"] for line in lines] == [3, None, 7]
+    assert {line["trace_id"] for line in lines} == {TRACE}
+    assert len({line["span_id"] for line in lines} - {SPAN}) == 3
+    fields = YAML(typ="safe").load(SCHEMA.read_text())["components"]["vector_search"]["fields"]
+    for line in lines:
+        check_fields(line, fields)
+
+
+def check_fields(line: dict[str, Any], fields: dict[str, Any]) -> None:
+    assert set(line) <= set(fields)
+    assert {name for name, field in fields.items() if field["required"]} <= set(line)
+    kinds = {"string": str, "integer": int, "number": int | float}
+    for name, content in line.items():
+        field = fields[name]
+        if content is None:
+            assert field.get("nullable"), name
+            continue
+        assert isinstance(content, kinds[field["type"]]), name
+        assert content in field.get("enum", [content]), name
+        assert re.search(field.get("pattern", ""), str(content)), name

@@ -28,6 +28,8 @@ def judge(run: RunDir) -> Verdict:
         ending = error or {"outcome": "error", "slug": "run-empty", "cause": "the run holds no plan", "remedy": "-"}
         return Verdict(str(ending.get("name", run.path.name)), (judge_ending(ending),))
     samples = load_samples(run.load)
+    if error is not None and not samples.workers:
+        return Verdict(plan["name"], (*_not_judged(plan, Outcome(error["outcome"])), judge_ending(error)))
     findings = [*_promises(run, plan, samples), *_conditions(run, plan, samples)]
     if error is not None:
         findings.append(judge_ending(error))
@@ -55,6 +57,14 @@ def _conditions(run: RunDir, plan: dict[str, Any], samples: Samples) -> list[Fin
     if stack is not None:
         findings.append(judge_services(stack["died"]))
     return findings
+
+
+def _not_judged(plan: dict[str, Any], outcome: Outcome) -> list[Finding]:
+    """The promises of a run that ended before any load: each shares the outcome of what ended it."""
+    reason = "not judged: the run ended before any load"
+    promises = [(parse_threshold(*texts).id, "client") for texts in plan["thresholds"]]
+    promises += [(objective["id"], "prometheus") for objective in plan["objectives"]]
+    return [Finding(identity, source, outcome, reason=reason, slug="not-collected") for identity, source in promises]
 
 
 def _never_asked(identity: str) -> Finding:

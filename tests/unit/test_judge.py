@@ -110,6 +110,17 @@ def test_an_empty_run_directory_is_an_error_and_not_a_pass(tmp_path: Path) -> No
     assert judge(RunDir.create(tmp_path, "nothing")).outcome is Outcome.ERROR
 
 
+def test_what_ended_a_run_before_its_load_is_the_outcome_of_all(tmp_path: Path) -> None:
+    run = RunDir.create(tmp_path, "ended")
+    load = {"duration": 5 * SECOND, "maxLateness": 5 * MS}
+    run.write("plan.json", {"name": "ended", "load": load, "thresholds": [["latency", "p(99)<1s"]], "objectives": []})
+    error = {"outcome": "not-validated", "slug": "missing-binary", "cause": "no milvus", "remedy": "install it"}
+    run.write("evidence/error.json", error)
+    verdict = judge(run)
+    assert verdict.outcome is Outcome.NOT_VALIDATED
+    assert [finding.outcome for finding in verdict.findings] == [Outcome.NOT_VALIDATED] * 2
+
+
 def test_a_plan_without_any_evidence_does_not_pass(tmp_path: Path) -> None:
     run = RunDir.create(tmp_path, "planned")
     load = {"duration": 5 * SECOND, "maxLateness": 5 * MS}

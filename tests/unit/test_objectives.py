@@ -45,7 +45,7 @@ def series(values: Sequence[float | str], start: float = START + 0.5, step: floa
 
 def ramp(first: float, last: float, **labels: str) -> Series:
     """A counter scraped every second, from 2.5 s before the window to its end: `first` up to its start, then `last`."""
-    return series([first] * 3 + [last] * 45, START - 2.5, **labels)
+    return series([first] * 3 + [last] * 45, START - 2.5, 1.0, **labels)
 
 
 def point(value: float | str, **labels: str) -> dict[str, Any]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from harness.core.duration import parse_duration
 from harness.core.errors import UsageError
@@ -21,7 +22,8 @@ BUILTIN_PORTS: dict[str, tuple[str, ...]] = {
     "prometheus": ("http",),
     "otlp-sink": ("http",),
 }
-_NAME = r"^[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?$"
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?")
+_LINK = re.compile(r"[a-z0-9][a-z0-9>-]*")
 
 
 def _seconds(value: Any) -> float:
@@ -36,9 +38,17 @@ def _text(value: Any) -> str:
     return str(value)
 
 
+def _named(text: str, grammar: re.Pattern[str]) -> str:
+    if not grammar.fullmatch(text):
+        raise ValueError(f"{text!r} is not a name; use lower-case letters, digits and dashes")
+    return text
+
+
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0)]
 Text = Annotated[str, BeforeValidator(_text)]
-Name = Annotated[str, Field(pattern=_NAME)]
+# Not Field(pattern=): keys with a pattern hide what is below them from the search for the nearest name.
+Name = Annotated[str, AfterValidator(lambda text: _named(text, _NAME))]
+LinkName = Annotated[str, AfterValidator(lambda text: _named(text, _LINK))]
 PortNumber = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -154,7 +164,7 @@ class Counter(_Model):
 class Spec(_Model):
     timeScale: Annotated[float, Field(gt=0, le=1000)] = 1.0
     services: Annotated[dict[Name, Service], Field(min_length=1)]
-    links: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9>-]*$")], Link] = Field(default_factory=dict)
+    links: dict[LinkName, Link] = Field(default_factory=dict)
     scrape: dict[str, str] = Field(default_factory=dict)
     artefacts: dict[Name, Artefact] = Field(default_factory=dict)
     target: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -79,7 +80,9 @@ def guardian_command(
     supervisor = [python, "-S", "-m", "harness.stack.supervisor", "--id", stack_id, "--dir", str(directory)]
     supervisor += ["--scratch", str(scratch), "--isolation", isolation, "--lease", str(lease)]
     if isolation == "subreaper":
-        inner = [python, "-S", "-m", "harness.stack.subreaper", stack_id, str(directory), *supervisor]
+        subreaper = [python, "-S", "-m", "harness.stack.subreaper"]
+        after = shlex.join([*subreaper, "after", stack_id, str(directory)])
+        inner = ["sh", "-c", f'"$@"; exec {after}', "slo-harness", *subreaper, "run", *supervisor]
     else:
         inner = [*_UNSHARE[isolation], "sh", "-c", _INSIDE, "slo-harness", *supervisor]
     return ["sh", "-c", _GUARDIAN, "slo-harness", str(directory.parent), str(directory), str(scratch), *inner]

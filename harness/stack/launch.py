@@ -6,6 +6,7 @@ import fcntl
 import os
 import subprocess
 import time
+import weakref
 from pathlib import Path
 
 import harness
@@ -20,6 +21,9 @@ START_SECONDS = 20.0
 _HIGH_FD = 20
 
 
+_HELD: weakref.WeakSet[Launched] = weakref.WeakSet()
+
+
 class Launched:
     """A supervisor that this process started. While the lease is held, the stack dies with this process."""
 
@@ -29,6 +33,7 @@ class Launched:
         self.isolation: Isolation = best_isolation()
         self.directory = stacks_dir() / self.id
         read, self._lease = os.pipe2(os.O_CLOEXEC)
+        _HELD.add(self)
         inherited = fcntl.fcntl(read, fcntl.F_DUPFD_CLOEXEC, _HIGH_FD)
         os.close(read)
         self._said = os.memfd_create("slo-harness-guardian")
@@ -46,7 +51,7 @@ class Launched:
                 pass_fds=(inherited, ports.fd),
             )
         except BaseException:
-            os.close(self._lease)
+            self.drop_lease()
             raise
         finally:
             os.close(inherited)
@@ -72,17 +77,20 @@ class Launched:
                     ) from error
             time.sleep(0.005)
 
+    def drop_lease(self) -> None:
+        """Close this process's hold on the stack."""
+        lease, self._lease = self._lease, -1
+        if lease >= 0:
+            os.close(lease)
+
     def release(self) -> None:
         """Let the stack outlive this process."""
         self.control.ask("release")
-        os.close(self._lease)
-        self._lease = -1
+        self.drop_lease()
 
     def close(self) -> None:
         """End the stack and wait until nothing of it is left. May be called again."""
-        if self._lease >= 0:
-            os.close(self._lease)
-            self._lease = -1
+        self.drop_lease()
         try:
             self._guardian.wait(15)
         except subprocess.TimeoutExpired:
@@ -92,6 +100,15 @@ class Launched:
         if self._said >= 0:
             os.close(self._said)
             self._said = -1
+
+
+def _forked() -> None:
+    """A forked child has the lease too, and would keep the stack alive when its parent is killed."""
+    for one in list(_HELD):
+        one.drop_lease()
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 def wait_gone(directory: Path, seconds: float = 15.0) -> None:

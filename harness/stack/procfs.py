@@ -88,11 +88,13 @@ def outside_pids(inside: set[int], namespace_of: int) -> dict[int, int]:
 
 
 def belonging(stack_id: str, directory: Path) -> list[int]:
-    """Processes that a stack left: marked in their environment, or working below its directory."""
+    """Processes that a stack left: marked in their environment, or working below its directory; not this one."""
     mark, below = f"{MARK}={stack_id}".encode(), f"{directory}/"
     found = []
     for pid in pids():
         here = PROC / str(pid)
+        if pid == os.getpid():
+            continue
         try:
             cwd = str((here / "cwd").readlink()).removesuffix(" (deleted)")
             if f"{cwd}/".startswith(below) or mark in (here / "environ").read_bytes().split(b"\0"):

@@ -1,7 +1,9 @@
 """What `unshare --pid --kill-child` does, as far as it can be had without the right to make namespaces.
 
-`python -m harness.stack.subreaper ID DIR COMMAND...` runs the command and, when it has ended for whatever reason,
-kills every process that it left: orphans below it are handed to this process, their subreaper. Standard library only.
+`python -m harness.stack.subreaper run COMMAND...` runs the command and, when it has ended for whatever reason, kills
+every process that it left: orphans below it are handed to this process, their subreaper. Should that be killed too,
+`... after ID DIR` finds the rest by what marks it, and removes what a namespace would have taken along.
+Standard library only.
 """
 
 from __future__ import annotations
@@ -40,9 +42,14 @@ def kill_children(seconds: float) -> None:
 
 
 def main() -> int:
-    stack_id, directory, command = sys.argv[1], Path(sys.argv[2]), sys.argv[3:]
+    if sys.argv[1] == "after":
+        return after(sys.argv[2], Path(sys.argv[3]))
+    return run(sys.argv[2:])
+
+
+def run(command: list[str]) -> int:
+    """Run `command` to its end; 0 if it ended with 0."""
     become_subreaper()
-    leftovers.mark_shared(directory)
     inherited = [int(fd.name) for fd in Path("/proc/self/fd").iterdir() if int(fd.name) > 2]
     fds = [fd for fd in inherited if _is_open(fd)]
     child = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "--", *command], pass_fds=fds)
@@ -52,12 +59,19 @@ def main() -> int:
             break
     child.returncode = os.waitstatus_to_exitcode(status)
     kill_children(4)
-    for pid in procfs.belonging(stack_id, directory):
-        if pid != os.getpid():
+    return 0 if child.returncode == 0 else 1
+
+
+def after(stack_id: str, directory: Path) -> int:
+    """Kill what still belongs to a stack; remove its shared memory and its stray files."""
+    until = time.monotonic() + 4
+    while (left := procfs.belonging(stack_id, directory)) and time.monotonic() < until:
+        for pid in left:
             procfs.kill(pid)
+        time.sleep(0.005)
     leftovers.remove_segments(directory)
     leftovers.remove_outside(directory)
-    return 0 if child.returncode == 0 else 1
+    return 0
 
 
 def _is_open(fd: int) -> bool:

@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from harness.stack import procfs
+from harness.stack import leftovers, procfs
 from harness.stack.processes import Children
 
 MAX_PENDING = 4 << 20  # bytes that a client may leave unread before it is dropped
@@ -56,6 +56,8 @@ class Supervisor:
 
     def run(self) -> None:
         """Serve until the end of the stack."""
+        if self.isolation == "subreaper":
+            leftovers.mark_shared(self.directory)
         self._catch_signals()
         if self.lease >= 0:
             os.set_blocking(self.lease, False)
@@ -192,8 +194,6 @@ class Supervisor:
         until = time.monotonic() + 4
         while time.monotonic() < until and self._kill_all():
             time.sleep(0.002)
-        from harness.stack import leftovers
-
         if self.isolation == "subreaper":
             leftovers.remove_segments(self.directory)
             leftovers.remove_outside(self.directory)

@@ -51,8 +51,7 @@ def sweep() -> list[str]:
         for path in stacks.iterdir():
             if path.is_dir() and not is_live(path):
                 for pid in procfs.belonging(path.name, path):
-                    if pid != os.getpid():
-                        procfs.kill(pid)
+                    procfs.kill(pid)
                 leftovers.remove_segments(path)
                 leftovers.remove_outside(path)
                 leftovers.remove_directory(path)

@@ -84,7 +84,8 @@ class Collector:
         ]
         self._run.write("evidence/stack.json", {"runtime": stack.runtime, "isolation": stack.isolation, "died": died})
         for path in self._log_files():
-            _copy_tail(path, self._run.logs / path.name, self._log_start.get(path, 0))
+            structured = path.suffix == ".jsonl"  # a service's own words are wanted from its start
+            _copy_tail(path, self._run.logs / path.name, self._log_start.get(path, 0) if structured else 0)
         self._run.write("run.json", self._circumstances())
 
     def _prometheus(self) -> str:

@@ -91,7 +91,7 @@ def reasons(verdict: Verdict) -> list[str]:
 
 def _name(finding: Finding) -> str:
     """The id without what stands in the target's column: `latency{name:search} p(95)`."""
-    if finding.id.startswith("thresholds/"):
+    if finding.id.startswith("thresholds/") and finding.operator:
         selector, condition = finding.id.removeprefix("thresholds/").rsplit("/", 1)
         return f"{selector} {condition.split(finding.operator)[0].strip()}"
     return finding.id.removeprefix("objectives/")

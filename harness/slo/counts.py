@@ -43,7 +43,7 @@ def judge_counts(name: str, sent: int, evidence: Mapping[str, Any] | None) -> Fi
         operator="==",
         target=float(served),
         samples=sent,
-        slug="" if agree else "counts-disagree",
+        slug="counts-disagree" if not agree else "",
         reason=""
         if agree
         else f"the client sent {sent} requests, {evidence['service']} counted {served:.0f} "

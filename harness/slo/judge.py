@@ -62,9 +62,13 @@ def _conditions(run: RunDir, plan: dict[str, Any], samples: Samples) -> list[Fin
 def _not_judged(plan: dict[str, Any], outcome: Outcome) -> list[Finding]:
     """The promises of a run that ended before any load: each shares the outcome of what ended it."""
     reason = "not judged: the run ended before any load"
-    promises = [(parse_threshold(*texts).id, "client") for texts in plan["thresholds"]]
-    promises += [(objective["id"], "prometheus") for objective in plan["objectives"]]
-    return [Finding(identity, source, outcome, reason=reason, slug="not-collected") for identity, source in promises]
+    thresholds = [parse_threshold(*texts) for texts in plan["thresholds"]]
+    promises = [(t.id, "client", t.operator, t.value, t.unit) for t in thresholds]
+    promises += [(o["id"], "prometheus", o["operator"], o["target"], o["unit"]) for o in plan["objectives"]]
+    return [
+        Finding(identity, source, outcome, None, operator, target, unit, reason=reason, slug="not-collected")
+        for identity, source, operator, target, unit in promises
+    ]
 
 
 def _never_asked(identity: str) -> Finding:

@@ -23,7 +23,7 @@ _OPTIONS = (
     ("grpc.enable_http_proxy", 0),
     # After an outage the next request must find the server again at once, not after gRPC's two minutes.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 1_000),  # despite its name: how long an attempt to connect may take
     ("grpc.max_reconnect_backoff_ms", 500),
 )
 _CONNECTION_CODES = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})

@@ -71,7 +71,9 @@ def test_a_search_is_one_trace_below_its_callers_span(collector: tuple[str, list
         assert span.kind == {"internal": 1, "server": 2, "client": 3}[described["kind"]]
 
 
-def test_a_collector_that_hangs_delays_neither_spans_nor_the_end(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_collector_that_hangs_delays_neither_spans_nor_the_end(
+    capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as hung:
         tracing = Tracing(f"http://127.0.0.1:{hung.getsockname()[1]}/v1/traces", time_scale=50)
         start = time.monotonic()
@@ -79,4 +81,4 @@ def test_a_collector_that_hangs_delays_neither_spans_nor_the_end(capfd: pytest.C
             tracing.tracer.start_span("one").end()
         tracing.close(timeout=0.2)
         assert time.monotonic() - start < 10  # far from the exporter's own patience
-    assert capfd.readouterr().err == ""
+    assert (capfd.readouterr().err, caplog.messages) == ("", [])

@@ -2,166 +2,166 @@
 
 from __future__ import annotations
 
-import json
 import selectors
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from harness.core.clock import mono_ns
 from harness.core.errors import HarnessError, Location, UsageError
+from harness.load.worker_process import WorkerProcess
 from harness.model.events import LoadTick
 from harness.model.load import LoadPlan
 from harness.results.rundir import RunDir
 
 LEAD_NS = 200_000_000  # from telling the workers to the first arrival
-START_TIMEOUT = 60.0
-
-
-class _Worker:
-    def __init__(self, process: subprocess.Popen[bytes], name: str) -> None:
-        self.process = process
-        self.name = name
-        self.tick: dict[str, Any] = {}
-        self.seconds = 0
-        self.ended = False
-        self.buffer = b""
-
-    @property
-    def output(self) -> IO[bytes]:
-        assert self.process.stdout is not None
-        return self.process.stdout
+PREPARE_SECONDS = 60.0
+SILENCE_SECONDS = 30.0  # a worker that says nothing for longer is taken for hung; it speaks every second
 
 
 class LoadEngine:
-    """One run's load. prepare, start, ticks, stop; stop may be called at any time and any number of times."""
+    """One run's load. prepare, start, ticks, stop; stop may be called at any time and any number of times.
+
+    plan.host may be "" if it is given to `start` instead, so that a scenario can be checked while its target starts.
+    """
 
     def __init__(self, plan: LoadPlan, run: RunDir) -> None:
         self._plan = plan
         self._run = run
-        self._workers: list[_Worker] = []
+        self._workers: list[WorkerProcess] = []
         self._selector = selectors.DefaultSelector()
 
-    def prepare(self) -> None:
-        """Start the workers and wait until their users stand ready.
+    @property
+    def pids(self) -> list[int]:
+        """The worker processes'."""
+        return [worker.pid for worker in self._workers]
 
-        Raises UsageError scenario-import-failed, scenario-empty; HarnessError worker-failed.
+    def prepare(self) -> None:
+        """Start the workers, import the scenario, and if the host is known, wait until all users stand ready.
+
+        Raises UsageError scenario-import-failed (located if possible), scenario-empty; HarnessError worker-failed.
         """
         self._run.write("load-plan.json", self._plan.as_dict())
         for index in range(self._plan.workers):
             name = f"load-{index}"
-            with (self._run.logs / f"{name}.log").open("ab") as log:
-                process = subprocess.Popen(
-                    [sys.executable, "-m", "harness.load.worker", str(self._run.path / "load-plan.json"), str(index),
-                     str(self._run.load / f"{name}.jsonl")],
-                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True,
-                )  # fmt: skip
-            worker = _Worker(process, name)
+            worker = WorkerProcess(
+                self._run.path / "load-plan.json",
+                index,
+                self._run.load / f"{name}.jsonl",
+                self._run.logs / f"{name}.log",
+            )
             self._workers.append(worker)
             self._selector.register(worker.output, selectors.EVENT_READ, worker)
-        waiting, deadline = set(self._workers), time.monotonic() + START_TIMEOUT
-        while waiting:
-            for worker, message in self._messages(deadline):
-                if "failed" in message:
-                    self.stop()
-                    raise self._refused(message["failed"])
-                if "ready" in message:
-                    waiting.discard(worker)
+        self._await("imported")
+        if self._plan.host:
+            self._ready(self._plan.host)
 
-    def start(self) -> int:
-        """Tell all workers the origin of the timetable; returns it (CLOCK_MONOTONIC ns, a little ahead)."""
+    def start(self, host: str | None = None) -> int:
+        """Tell all workers the origin of the timetable; returns it (CLOCK_MONOTONIC ns, a little ahead).
+
+        host: the target, if the plan did not name it. Raises HarnessError worker-failed.
+        """
+        if host is not None:
+            self._ready(host)
+        for worker in self._workers:
+            if worker.stage != "ready":
+                raise HarnessError("worker-failed", "no target was named", "Give a host in the plan or to start().")
         origin = mono_ns() + LEAD_NS
         for worker in self._workers:
-            assert worker.process.stdin is not None
-            worker.process.stdin.write(json.dumps({"start": origin}).encode() + b"\n")
-            worker.process.stdin.flush()
+            worker.tell({"start": origin})
         return origin
 
     def ticks(self) -> Iterator[LoadTick]:
         """One LoadTick a second, summed over workers, until all have ended. Raises HarnessError worker-died."""
-        plan = self._plan
-        longest = (plan.warmup_ns + plan.duration_ns + plan.timeout_ns) / 1e9 + 30
-        deadline, told = time.monotonic() + longest, 0
-        while not all(worker.ended for worker in self._workers):
-            for worker, message in self._messages(deadline):
+        told = 0
+        while not all(worker.stage == "ended" for worker in self._workers):
+            for worker, message in self._messages(SILENCE_SECONDS, "worker-died"):
                 if "tick" in message:
                     worker.tick, worker.seconds = message["tick"], worker.seconds + 1
                 elif "end" in message:
-                    worker.ended = True
-            slowest = min(
-                (w.seconds for w in self._workers if not w.ended), default=max(w.seconds for w in self._workers)
-            )
+                    worker.stage = "ended"
+            running = [worker.seconds for worker in self._workers if worker.stage != "ended"]
+            slowest = min(running) if running else max((worker.seconds for worker in self._workers), default=0)
             if slowest > told:
                 told = slowest
                 yield self._sum()
 
     def stop(self) -> None:
-        """End all workers: SIGTERM, then SIGKILL."""
+        """End all workers: SIGTERM, upon which they write what they have, then SIGKILL."""
         for worker in self._workers:
-            if worker.process.poll() is None:
-                worker.process.send_signal(signal.SIGTERM)
+            worker.terminate()
         for worker in self._workers:
-            try:
-                worker.process.wait(3)
-            except subprocess.TimeoutExpired:
-                worker.process.kill()
-                worker.process.wait()
-            for stream in (worker.process.stdin, worker.process.stdout):
-                if stream is not None:
-                    stream.close()
+            worker.reap()
         self._selector.close()
         self._workers.clear()
         self._selector = selectors.DefaultSelector()
 
-    def _messages(self, deadline: float) -> Iterator[tuple[_Worker, dict[str, Any]]]:
-        ready = self._selector.select(timeout=1.0)
-        if not ready and time.monotonic() > deadline:
-            raise self._died(next(worker for worker in self._workers if not worker.ended), "it does not answer")
+    def _ready(self, host: str) -> None:
+        for worker in self._workers:
+            worker.tell({"host": host})
+        self._await("ready")
+
+    def _await(self, stage: str) -> None:
+        while any(worker.stage != stage for worker in self._workers):
+            for worker, message in self._messages(PREPARE_SECONDS, "worker-failed"):
+                if "failed" in message:
+                    raise self._refused(worker, message["failed"])
+                if stage in message:
+                    worker.stage = stage
+
+    def _messages(self, patience: float, slug: str) -> Iterator[tuple[WorkerProcess, dict[str, Any]]]:
+        """What the workers say next. Raises HarnessError `slug` when one dies or none says anything for `patience`."""
+        deadline = time.monotonic() + patience
+        while not (ready := self._selector.select(timeout=max(0.0, deadline - time.monotonic()))):
+            if time.monotonic() >= deadline:
+                hung = next(worker for worker in self._workers if worker.stage != "ended")
+                raise self._lost(hung, slug, f"it has said nothing for {patience:.0f} s")
         for key, _ in ready:
-            worker: _Worker = key.data
-            chunk = worker.output.read1(65536)  # type: ignore[attr-defined]
-            if not chunk:
+            worker: WorkerProcess = key.data
+            for message in worker.messages():
+                yield worker, message
+            if worker.closed:
                 self._selector.unregister(worker.output)
-                if not worker.ended:
-                    raise self._died(worker, f"it ended with {worker.process.wait()}")
-                continue
-            *lines, worker.buffer = (worker.buffer + chunk).split(b"\n")
-            for line in lines:
-                yield worker, json.loads(line)
+                if worker.stage != "ended":
+                    raise self._lost(worker, slug, worker.ended_how())
 
-    def _died(self, worker: _Worker, how: str) -> HarnessError:
-        log = self._run.logs / f"{worker.name}.log"
-        last = log.read_text(errors="replace").strip().splitlines()[-5:] if log.exists() else []
+    def _lost(self, worker: WorkerProcess, slug: str, how: str) -> HarnessError:
+        cause = " | ".join([f"load worker {worker.name}: {how}", *worker.last_lines()])
         self.stop()
-        return HarnessError(
-            "worker-died", " | ".join([f"load worker {worker.name}: {how}", *last]), f"Read logs/{worker.name}.log."
-        )
+        return HarnessError(slug, cause, f"Read logs/{worker.name}.log in the run directory.")
 
-    def _refused(self, failure: dict[str, Any]) -> HarnessError:
+    def _refused(self, worker: WorkerProcess, failure: dict[str, Any]) -> HarnessError:
+        self.stop()
+        log = f"logs/{worker.name}.log"
+        if failure["kind"] == "prepare":
+            return HarnessError("worker-failed", f"load worker {worker.name}: {failure['error']}", f"Read {log}.")
         path = Path(self._plan.scenario)
         if failure["kind"] == "empty":
+            cause = f"{path.name}: {failure['error']}"
             return UsageError(
-                "scenario-empty", f"{path} defines no user", "Derive a class from harness.load.users.SloUser in it."
+                "scenario-empty", cause, "Derive a class with a task from harness.load.users.SloUser in it."
             )
-        location, where = None, str(path)
-        if failure["line"]:
-            text = path.read_text().splitlines()[failure["line"] - 1]
-            indent = len(text) - len(text.lstrip())
-            location = Location(path, failure["line"], indent + 1, text, max(1, len(text.strip())))
-            where = f"{path.name}:{failure['line']}"
+        located = _location(path, failure["line"], failure["column"]) if failure["line"] else None
+        where = f"{path.name}:{failure['line']}" if located else path.name
         return UsageError(
             "scenario-import-failed", f"{where}: {failure['error']}",
-            "Correct the scenario; the traceback is in logs/load-0.log.", location=location,
+            f"Correct the scenario; the traceback is in {log}.", location=located,
         )  # fmt: skip
 
     def _sum(self) -> LoadTick:
         ticks = [worker.tick for worker in self._workers if worker.tick]
+        newest = max(ticks, key=lambda tick: tick["elapsed"])
         late = [tick["p99_ms"] for tick in ticks if tick["p99_ms"] is not None]
         total = {name: sum(tick[name] for tick in ticks) for name in ("scheduled", "done", "errors", "in_flight")}
         return LoadTick(
-            ticks[-1]["phase"], ticks[-1]["elapsed"], ticks[-1]["remaining"], **total, p99_ms=max(late, default=None)
+            newest["phase"], newest["elapsed"], newest["remaining"], **total, p99_ms=max(late, default=None)
         )
+
+
+def _location(path: Path, line: int, column: int | None) -> Location:
+    lines = path.read_text(errors="replace").splitlines()
+    text = lines[line - 1] if line <= len(lines) else ""
+    if column:
+        return Location(path, line, column, text)
+    return Location(path, line, len(text) - len(text.lstrip()) + 1, text, max(1, len(text.strip())))

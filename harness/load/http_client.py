@@ -1,55 +1,117 @@
-"""A sequential keep-alive HTTP/1.1 client. Under Locust its sockets are gevent's, so thousands can wait at once."""
+"""A sequential keep-alive HTTP/1.1 client: every request ends in a Reply and in one sample, whatever happened."""
 
 from __future__ import annotations
 
-import os
 import socket
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
-import httptools
-import orjson
+from harness.load.http_connection import Connection, Runtime
+from harness.load.http_message import Encoder, Target
+from harness.load.reply import Reply
 
-from harness.load.http_reply import Reply, ReplyParser
+CONNECT_TIMEOUT_NS = 5_000_000_000
+_IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"})
 
-CONNECT_TIMEOUT = 5.0
+
+class Moment:
+    """When a request was due: `due_ns` decides its phase and second, `since_ns` is what its latency counts from."""
+
+    __slots__ = ("due_ns", "since_ns")
+
+    def __init__(self, due_ns: int, since_ns: int) -> None:
+        self.due_ns = due_ns
+        self.since_ns = since_ns
+
+
+class Channel(Protocol):
+    """Where the samples of one request name go."""
+
+    def sent(self, moment: Moment) -> None:
+        """Bytes of a request went out on a connection: the server should count it."""
+
+    def retried(self, moment: Moment) -> None:
+        """They went out once more, because the server had closed the connection between two requests."""
+
+    def finished(self, moment: Moment, start_ns: int, end_ns: int, reply: Reply) -> None:
+        """The request ended."""
 
 
 class HttpClient:
-    """Requests of one user. Every request ends in a Reply, whatever happened; nothing is retried or redirected."""
+    """Requests of one user on one connection, one at a time. Nothing is redirected; nothing is retried but a request
+    that met a connection which the server had closed while it was idle, and only if it cannot have been carried out or
+    may be carried out twice.
+
+    channel: finds where a method and name are recorded; moment: called once a request; timeout: seconds for a whole
+    reply, connecting included.
+    """
 
     def __init__(
         self,
-        host: str,
-        port: int,
+        target: Target,
+        runtime: Runtime,
         *,
-        sink: Any,
-        due: Callable[[], int],
-        base: str = "",
+        channel: Callable[[str, str], Channel],
+        moment: Callable[[int], Moment],
         timeout: float = 10.0,
         trace: bool = True,
     ) -> None:
-        self._address = (host, port)
-        self._base = base
-        self._timeout = timeout
-        self._trace = trace
-        self._sink = sink
-        self._due = due
-        self._socket: socket.socket | None = None
-        self._fixed = f"Host: {host}:{port}\r\nUser-Agent: slo-harness\r\nAccept: */*\r\n".encode("latin1")
+        self._address = (target.host, target.port)
+        self._encoder = Encoder(target, trace=trace)
+        self._runtime = runtime
+        self._channel = channel
+        self._moment = moment
+        self._timeout_ns = round(timeout * 1e9)
+        self._connection: Connection | None = None
 
-    def get(self, path: str, **options: Any) -> Reply:
-        return self.request("GET", path, **options)
+    def get(
+        self,
+        path: str,
+        *,
+        json: Any = None,
+        data: bytes | str | None = None,
+        headers: Mapping[str, str] | None = None,
+        name: str | None = None,
+        timeout: float | None = None,
+    ) -> Reply:
+        return self.request("GET", path, json=json, data=data, headers=headers, name=name, timeout=timeout)
 
-    def post(self, path: str, **options: Any) -> Reply:
-        return self.request("POST", path, **options)
+    def post(
+        self,
+        path: str,
+        *,
+        json: Any = None,
+        data: bytes | str | None = None,
+        headers: Mapping[str, str] | None = None,
+        name: str | None = None,
+        timeout: float | None = None,
+    ) -> Reply:
+        return self.request("POST", path, json=json, data=data, headers=headers, name=name, timeout=timeout)
 
-    def put(self, path: str, **options: Any) -> Reply:
-        return self.request("PUT", path, **options)
+    def put(
+        self,
+        path: str,
+        *,
+        json: Any = None,
+        data: bytes | str | None = None,
+        headers: Mapping[str, str] | None = None,
+        name: str | None = None,
+        timeout: float | None = None,
+    ) -> Reply:
+        return self.request("PUT", path, json=json, data=data, headers=headers, name=name, timeout=timeout)
 
-    def delete(self, path: str, **options: Any) -> Reply:
-        return self.request("DELETE", path, **options)
+    def delete(
+        self,
+        path: str,
+        *,
+        json: Any = None,
+        data: bytes | str | None = None,
+        headers: Mapping[str, str] | None = None,
+        name: str | None = None,
+        timeout: float | None = None,
+    ) -> Reply:
+        return self.request("DELETE", path, json=json, data=data, headers=headers, name=name, timeout=timeout)
 
     def request(
         self,
@@ -57,89 +119,81 @@ class HttpClient:
         path: str,
         *,
         json: Any = None,
-        data: bytes | None = None,
+        data: bytes | str | None = None,
         headers: Mapping[str, str] | None = None,
         name: str | None = None,
         timeout: float | None = None,
     ) -> Reply:
-        """Send and read to the end. json: encoded as the body; name: what it is recorded under (default: the path)."""
-        due = self._due()
+        """Send and read to the end. path: begins with /, may hold a query; json: encoded as the body, instead of data;
+        name: what it is recorded under (default: the path without its query); timeout: seconds, instead of the user's.
+
+        Raises ValueError or TypeError for what cannot be sent; no failure of the network or the server raises.
+        """
         start = time.monotonic_ns()
-        deadline = time.monotonic() + (self._timeout if timeout is None else timeout)
-        message = self._encode(method, path, json, data, headers)
-        label = name or path
-        parser = ReplyParser(method)
-        error = self._exchange(message, parser, deadline, label, due)
-        end = time.monotonic_ns()
-        if error is not None or not parser.keep_alive:
-            self.close()
-        if error is None and parser.status >= 400:
-            error = f"http_{parser.status}"
-        self._sink.finished_request(label, due, start, end, error or "ok")
-        return Reply(parser.status if parser.done else 0, parser.body, parser.headers, error, end - due)
+        message = self._encoder.encode(method, path, json, data, headers)
+        channel = self._channel(method, name or path.partition("?")[0])
+        moment = self._moment(start)
+        deadline = start + (self._timeout_ns if timeout is None else round(timeout * 1e9))
+        error, connection = self._exchange(method, message, deadline, channel, moment)
+        if connection is None or (error is not None and not connection.end_ns):
+            end, status, head, body = time.monotonic_ns(), 0, b"", b""
+        else:
+            end, status, head, body = connection.end_ns, connection.status, connection.head, connection.body
+        if error is None and status >= 400:
+            error = f"http_{status}"
+        elif error is not None:
+            status = 0
+        reply = Reply(status, head, body, error, end - moment.since_ns)
+        channel.finished(moment, start, end, reply)
+        return reply
 
     def close(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        """Close the connection; the next request opens another."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
-    def _encode(
-        self, method: str, path: str, json: Any, data: bytes | None, headers: Mapping[str, str] | None
-    ) -> bytes:
-        head = [f"{method} {self._base}{path} HTTP/1.1\r\n".encode("latin1"), self._fixed]
-        if self._trace:
-            ids = os.urandom(24).hex()
-            head.append(f"traceparent: 00-{ids[:32]}-{ids[32:]}-01\r\n".encode())
-        head += [f"{key}: {value}\r\n".encode("latin1") for key, value in (headers or {}).items()]
-        if json is not None:
-            data = orjson.dumps(json)
-            head.append(b"Content-Type: application/json\r\n")
-        if data is not None or method in ("POST", "PUT"):
-            head.append(b"Content-Length: %d\r\n" % len(data or b""))
-        return b"".join(head) + b"\r\n" + (data or b"")
-
-    def _exchange(self, message: bytes, parser: ReplyParser, deadline: float, label: str, due: int) -> str | None:
-        """The kind of error, or None when a whole reply was read."""
-        try:
-            connection = self._connect(deadline)
-        except TimeoutError:
-            return "connect_timeout"
-        except OSError as error:
-            return "refused" if isinstance(error, ConnectionRefusedError) else "unreachable"
-        try:
-            connection.settimeout(max(0.001, deadline - time.monotonic()))
-            connection.sendall(message)
-            self._sink.sent_request(label, due)
-            while not parser.done:
-                connection.settimeout(max(0.001, deadline - time.monotonic()))
-                if received := connection.recv(65536):
-                    parser.feed(received)
-                elif not parser.ended():
-                    return "short_body" if parser.begun else "closed"
-        except TimeoutError:
-            return "timeout"
-        except (ConnectionResetError, BrokenPipeError):
-            return "reset"
-        except OSError:
-            return "unreachable"
-        except httptools.HttpParserError:
-            return "bad_http"
-        return None
-
-    def _connect(self, deadline: float) -> socket.socket:
-        """The open connection, or a new one if there is none or the server has closed it meanwhile."""
-        if self._socket is not None:
-            self._socket.setblocking(False)
-            try:
-                stale = self._socket.recv(1, socket.MSG_PEEK) is not None  # b'' closed; a byte nobody asked for
-            except BlockingIOError:
-                stale = False
-            except OSError:
-                stale = True
-            if not stale:
-                return self._socket
+    def _exchange(
+        self, method: str, message: bytes, deadline: int, channel: Channel, moment: Moment
+    ) -> tuple[str | None, Connection | None]:
+        if self._connection is not None and not self._connection.still_open():
             self.close()
-        left = max(0.001, min(CONNECT_TIMEOUT, deadline - time.monotonic()))
-        self._socket = socket.create_connection(self._address, left)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return self._socket
+        reused = self._connection is not None
+        error, connection = self._once(method, message, deadline)
+        if connection is not None and connection.written:
+            channel.sent(moment)
+        if reused and connection is not None and error in ("closed", "reset") and not connection.begun:
+            self.close()
+            if not connection.written:  # closed before a byte went out: this is the first attempt
+                error, connection = self._once(method, message, deadline)
+                if connection is not None and connection.written:
+                    channel.sent(moment)
+            elif method in _IDEMPOTENT:
+                channel.retried(moment)
+                error, connection = self._once(method, message, deadline)
+        if connection is not None and connection.over:
+            self.close()
+        return error, connection
+
+    def _once(self, method: str, message: bytes, deadline: int) -> tuple[str | None, Connection | None]:
+        try:
+            connection = self._connection = self._connection or self._connect(deadline)
+        except TimeoutError:
+            return "connect_timeout", None
+        except ConnectionRefusedError:
+            return "refused", None
+        except ConnectionResetError:
+            return "reset", None
+        except OSError:  # no route, no such name
+            return "unreachable", None
+        try:
+            return connection.exchange(message, method == "HEAD", deadline), connection
+        except BaseException:  # the user was stopped in the middle of it: this connection's state is unknown
+            self.close()
+            raise
+
+    def _connect(self, deadline: int) -> Connection:
+        left = max(1_000_000, min(CONNECT_TIMEOUT_NS, deadline - time.monotonic_ns()))
+        connected = socket.create_connection(self._address, left / 1e9)
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return Connection(connected, self._runtime)

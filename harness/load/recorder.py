@@ -1,129 +1,231 @@
-"""What a worker has seen, kept as differences since the last flush and appended to its file once a second."""
+"""What a worker has seen, kept as differences since the last flush and appended to its file once a second.
+
+On the way of a request there are list appends only; numpy sorts them into buckets, a thousand at a time.
+"""
 
 from __future__ import annotations
 
 import os
+import re
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import orjson
+import numpy as np
+import numpy.typing as npt
 
 from harness.core.clock import mono_ns, wall_ns
-from harness.model.histogram import Histogram
-from harness.model.load import LoadPlan
+from harness.load.http_client import Moment
+from harness.load.reply import Reply
+from harness.load.sample_file import SampleFile
+from harness.model.histogram import LARGEST, Histogram
+from harness.model.load import PHASES, WARMUP, LoadPlan
 
-SCHEMA = 1
 FIXED_POINT = 1_000_000  # scenario metrics are kept in millionths
-_Key = tuple[str, str, tuple[tuple[str, str], ...], str, int]
+MOST_SERIES = 1000  # names, and tag sets of scenario metrics; more means that a tag holds something like an id
+_FOLD_AT = 1000
+_SECOND = 1_000_000_000
+_RESERVED = frozenset({"latency", "service_time", "errors", "requests", "sent", "retries", "exceptions", "arrivals"})
+_METRIC = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+When = tuple[int, str]  # second since the origin, phase
+Tags = dict[str, str]
+
+
+class Clock:
+    """Turns scheduled times into (second, phase). origin_ns: CLOCK_MONOTONIC of offset 0, or 0 while not known: what
+    users do before the start belongs to the warm-up."""
+
+    def __init__(self, plan: LoadPlan) -> None:
+        self.origin_ns = 0
+        self._edges = np.array(plan.phase_edges_ns)
+
+    def groups(self, dues: npt.NDArray[np.int64]) -> list[tuple[When, Any]]:
+        """The distinct (second, phase) in `dues`, each with the selection of its members."""
+        if not self.origin_ns:
+            return [((0, WARMUP), slice(None))]
+        offsets = dues - self.origin_ns
+        codes = len(PHASES) * np.maximum(offsets // _SECOND, 0) + np.searchsorted(self._edges, offsets, side="right")
+        if codes[0] == codes[-1] and (codes == codes[0]).all():
+            return [(self._when(int(codes[0])), slice(None))]
+        return [(self._when(code), codes == code) for code in np.unique(codes).tolist()]
+
+    @staticmethod
+    def _when(code: int) -> When:
+        return code // len(PHASES), PHASES[code % len(PHASES)]
+
+
+class RequestChannel:
+    """Samples of one request name."""
+
+    def __init__(self, name: str, clock: Clock) -> None:
+        self.name = name
+        self.totals = [0, 0, 0]  # sent, finished, failed, since the start
+        self._clock = clock
+        self._sent: list[int] = []
+        self._retried: list[int] = []
+        self._finished: dict[str, list[int]] = {}
+        self.histograms: dict[tuple[str, When], tuple[Histogram, Histogram]] = {}
+
+    def sent(self, moment: Moment) -> None:
+        self._sent.append(moment.due_ns)
+        self.totals[0] += 1
+
+    def retried(self, moment: Moment) -> None:
+        self._retried.append(moment.due_ns)
+
+    def finished(self, moment: Moment, start_ns: int, end_ns: int, reply: Reply) -> None:
+        outcome = reply.error or "ok"
+        rows = self._finished.get(outcome)
+        if rows is None:
+            rows = self._finished[outcome] = []
+        rows += (moment.due_ns, end_ns - moment.since_ns, end_ns - start_ns)
+        self.totals[1] += 1
+        self.totals[2] += reply.error is not None
+        if len(rows) >= 3 * _FOLD_AT:
+            self._fold(outcome, rows)
+
+    def _fold(self, outcome: str, rows: list[int]) -> None:
+        table = np.array(rows, dtype=np.int64).reshape(-1, 3)
+        rows.clear()
+        for when, members in self._clock.groups(table[:, 0]):
+            latency, service = self.histograms.setdefault((outcome, when), (Histogram(), Histogram()))
+            latency.record(table[members, 1])
+            service.record(table[members, 2])
+
+    def flush(self, file: SampleFile) -> Histogram:
+        """Write what is new; returns the latencies among it."""
+        for outcome, rows in self._finished.items():
+            if rows:
+                self._fold(outcome, rows)
+        recent = Histogram()
+        errors: dict[When, tuple[int, int]] = {}
+        for (outcome, when), (latency, service) in self.histograms.items():
+            tags = {"name": self.name, "outcome": outcome}
+            file.trend("latency", tags, when, "ns", 1, latency)
+            file.trend("service_time", tags, when, "ns", 1, service)
+            file.counter("requests", tags, when, latency.count)
+            failed, total = errors.get(when, (0, 0))
+            errors[when] = (failed + (outcome != "ok") * latency.count, total + latency.count)
+            recent.merge(latency)
+        for when, (failed, total) in errors.items():
+            file.rate("errors", {"name": self.name}, when, failed, total)
+        for metric, dues in (("sent", self._sent), ("retries", self._retried)):
+            if dues:
+                for when, members in self._clock.groups(array := np.array(dues, dtype=np.int64)):
+                    file.counter(metric, {"name": self.name}, when, len(array[members]))
+                dues.clear()
+        self.histograms.clear()
+        return recent
+
+
+class ValueChannel:
+    """Samples of one scenario metric under one set of tags, in fixed point."""
+
+    def __init__(self, metric: str, tags: Tags, clock: Clock) -> None:
+        self._metric, self._tags, self._clock = metric, tags, clock
+        self._rows: list[int] = []
+        self._histograms: dict[When, Histogram] = {}
+
+    def add(self, due_ns: int, value: int) -> None:
+        self._rows += (due_ns, value)
+        if len(self._rows) >= 2 * _FOLD_AT:
+            self._fold()
+
+    def _fold(self) -> None:
+        table = np.array(self._rows, dtype=np.int64).reshape(-1, 2)
+        self._rows.clear()
+        for when, members in self._clock.groups(table[:, 0]):
+            self._histograms.setdefault(when, Histogram()).record(table[members, 1])
+
+    def flush(self, file: SampleFile) -> None:
+        if self._rows:
+            self._fold()
+        for when, histogram in self._histograms.items():
+            file.trend(self._metric, self._tags, when, "", FIXED_POINT, histogram)
+        self._histograms.clear()
 
 
 class Recorder:
-    """Samples of one worker. Times are CLOCK_MONOTONIC nanoseconds; `origin_ns` is the start of the timetable."""
+    """Samples of one worker. `begin` opens its file; until then nothing may be recorded.
+
+    A failure to write raises OSError out of `flush` or `end`: a worker that cannot record must not go on.
+    """
 
     def __init__(self, path: Path, plan: LoadPlan) -> None:
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        self._plan = plan
-        self._origin_ns = 0
-        self._records = 0
-        self._trends: dict[_Key, list[int]] = {}
-        self._counts: dict[_Key, list[int]] = {}  # [true, total] of rates, [count, 0] of counters
-        self._arrivals = [0, 0, 0]
-        self._lateness: list[int] = []
-        self.sent = self.done = self.failed = 0
+        self._path = path
+        self._file: SampleFile | None = None
+        self._clock = Clock(plan)
+        self._requests: dict[str, RequestChannel] = {}
+        self._values: dict[tuple[str, tuple[tuple[str, str], ...]], ValueChannel] = {}
+        self._exceptions: Counter[tuple[str, When]] = Counter()
+        self.exceptions = 0
         self.last_second = Histogram()
 
-    def begin(self, origin_ns: int, name: str) -> None:
-        self._origin_ns = origin_ns
+    def begin(self, origin_ns: int, worker: str) -> None:
+        """Open the file and write its first line. origin_ns: CLOCK_MONOTONIC of the timetable's offset 0."""
+        self._clock.origin_ns = origin_ns
         wall = wall_ns() - mono_ns() + origin_ns
-        self._write({"type": "hello", "schema": SCHEMA, "worker": name, "pid": os.getpid(),
-                     "origin_mono_ns": origin_ns, "origin_wall_ns": wall})  # fmt: skip
+        self._file = SampleFile(self._path)
+        self._file.hello(worker=worker, pid=os.getpid(), origin_mono_ns=origin_ns, origin_wall_ns=wall)
 
-    def sent_request(self, name: str, due_ns: int) -> None:
-        """The bytes of a request went out on a connection: the server should count it."""
-        self.sent += 1
-        self._count("counter", "sent", (("name", name),), due_ns, 1, 0)
+    @property
+    def file(self) -> SampleFile:
+        assert self._file is not None, "nothing is recorded before begin()"
+        return self._file
 
-    def finished_request(self, name: str, due_ns: int, start_ns: int, end_ns: int, outcome: str) -> None:
-        """A request ended: `outcome` is ok or the kind of error."""
-        tags = (("name", name), ("outcome", outcome))
-        failed = outcome != "ok"
-        self.done += 1
-        self.failed += failed
-        self._trend("latency", tags, due_ns, end_ns - due_ns)
-        self._trend("service_time", tags, due_ns, end_ns - start_ns)
-        self._count("rate", "errors", (("name", name),), due_ns, failed, 1)
-        self._count("counter", "requests", tags, due_ns, 1, 0)
+    def channel(self, method: str, name: str) -> RequestChannel:
+        """Where requests called `name` are recorded. Raises ValueError when there are far too many names."""
+        found = self._requests.get(name)
+        if found is None:
+            if len(self._requests) >= MOST_SERIES:
+                raise ValueError(f"more than {MOST_SERIES} request names; give {method} {name} a name= without its ids")
+            found = self._requests[name] = RequestChannel(name, self._clock)
+        return found
 
-    def value(self, metric: str, value: float, tags: Mapping[str, str], due_ns: int) -> None:
-        """A scenario's own metric. Raises ValueError for a negative value or NaN."""
-        if not value >= 0:
-            raise ValueError(f"{metric}: {value} cannot be recorded; values are 0 or more")
-        self._trend(metric, tuple(sorted(tags.items())), due_ns, round(value * FIXED_POINT))
+    def value(self, metric: str, value: float, tags: Mapping[str, Any], due_ns: int) -> None:
+        """A scenario's own metric. Raises ValueError for a negative value, NaN, or one above 9.2e12, for a name that is
+        the harness' own, and for far too many combinations of tags."""
+        if not 0 <= value <= LARGEST // FIXED_POINT:
+            raise ValueError(f"{metric}: {value} cannot be recorded; values lie between 0 and 9.2e12")
+        key = (metric, tuple(sorted((name, str(tag)) for name, tag in tags.items())))
+        channel = self._values.get(key)
+        if channel is None:
+            if metric in _RESERVED or not _METRIC.fullmatch(metric):
+                raise ValueError(f"{metric!r} cannot be the name of a scenario's metric")
+            if len(self._values) >= MOST_SERIES:
+                raise ValueError(f"{metric}: more than {MOST_SERIES} combinations of tags")
+            channel = self._values[key] = ValueChannel(metric, dict(key[1]), self._clock)
+        channel.add(due_ns, round(value * FIXED_POINT))
 
-    def arrival(self, lateness_ns: int) -> None:
-        """An arrival was dispatched, `lateness_ns` after it was due."""
-        self._arrivals[0] += 1
-        self._lateness.append(lateness_ns)
+    def exception(self, task: str, due_ns: int) -> None:
+        """A task raised: an error of its own beside whatever its requests came to."""
+        ((when, _),) = self._clock.groups(np.array([due_ns], dtype=np.int64))
+        self._exceptions[task, when] += 1
+        self.exceptions += 1
 
-    def started(self) -> None:
-        self._arrivals[1] += 1
-
-    def starved(self) -> None:
-        """An arrival found no free user, though the generator was on time."""
-        self._arrivals[2] += 1
+    def totals(self) -> tuple[int, int, int]:
+        """(sent, finished, failed) requests so far; a task that raised counts as failed."""
+        sums = [sum(channel.totals[at] for channel in self._requests.values()) for at in range(3)]
+        return sums[0], sums[1], sums[2] + self.exceptions
 
     def flush(self) -> None:
-        """Append what came since the last flush. Raises OSError: a recorder that cannot record must end the run."""
+        """Append what came since the last flush."""
         recent = Histogram()
-        for (_, metric, tags, phase, second), values in self._trends.items():
-            histogram = Histogram()
-            histogram.record(values)
-            if metric == "latency":
-                recent.merge(histogram)
-            timed = metric in ("latency", "service_time")
-            self._record({"type": "trend", "metric": metric, "tags": dict(tags), "phase": phase, "second": second,
-                          "unit": "ns" if timed else "", "scale": 1 if timed else FIXED_POINT,
-                          "histogram": histogram.as_dict()})  # fmt: skip
-        for (kind, metric, tags, phase, second), (first, total) in self._counts.items():
-            numbers = {"true": first, "total": total} if kind == "rate" else {"count": first}
-            self._record(
-                {"type": kind, "metric": metric, "tags": dict(tags), "phase": phase, "second": second, **numbers}
-            )
-        if any(self._arrivals):
-            lateness = Histogram()
-            lateness.record(self._lateness)
-            scheduled, started, starved = self._arrivals
-            self._record({"type": "arrivals", "scheduled": scheduled, "started": started, "starved": starved,
-                          "lateness": lateness.as_dict()})  # fmt: skip
-        self._trends, self._counts, self._arrivals, self._lateness = {}, {}, [0, 0, 0], []
+        for request in self._requests.values():
+            recent.merge(request.flush(self.file))
+        for value in self._values.values():
+            value.flush(self.file)
+        for (task, when), count in self._exceptions.items():
+            tags = {"name": task, "outcome": "exception"}
+            self.file.rate("errors", tags, when, count, count)
+            self.file.counter("exceptions", {"name": task}, when, count)
+        self._exceptions.clear()
         if recent.count:
             self.last_second = recent
 
-    def end(self, reason: str) -> None:
+    def end(self, reason: str, detail: str = "") -> None:
+        """Flush and write the last line. reason: done | interrupted | error."""
         self.flush()
-        self._write({"type": "end", "reason": reason, "records": self._records})
-        os.close(self._fd)
-
-    def _trend(self, metric: str, tags: tuple[tuple[str, str], ...], due_ns: int, value: int) -> None:
-        key = ("trend", metric, tags, *self._when(due_ns))
-        self._trends.setdefault(key, []).append(max(0, value))
-
-    def _count(
-        self, kind: str, metric: str, tags: tuple[tuple[str, str], ...], due_ns: int, first: int, total: int
-    ) -> None:
-        key = (kind, metric, tags, *self._when(due_ns))
-        both = self._counts.setdefault(key, [0, 0])
-        both[0] += first
-        both[1] += total
-
-    def _when(self, due_ns: int) -> tuple[str, int]:
-        offset = due_ns - self._origin_ns
-        return self._plan.phase_at(offset), max(0, offset // 1_000_000_000)
-
-    def _record(self, record: dict[str, Any]) -> None:
-        self._write(record)
-        self._records += 1
-
-    def _write(self, record: dict[str, Any]) -> None:
-        os.write(self._fd, orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
+        self.file.end(reason, detail)

@@ -4,44 +4,36 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
+from gevent import get_hub, getcurrent
 from locust import User
-from locust.exception import LocustError
+from locust.exception import LocustError, StopTest
 
-from harness.load.http_client import HttpClient
+from harness.load.http_client import Channel, HttpClient, Moment
+from harness.load.http_connection import SWEEP_SECONDS, Runtime
+from harness.load.http_message import Target
+from harness.load.reply import Reply
+
+_runtime: Runtime | None = None
+
+
+def runtime() -> Runtime:
+    """The process' one event loop, with the sweep that ends requests whose deadline has passed."""
+    global _runtime
+    if _runtime is None:
+        _runtime = Runtime(get_hub(), getcurrent)
+        _runtime.sweeper = get_hub().loop.timer(SWEEP_SECONDS, SWEEP_SECONDS, ref=False)
+        _runtime.sweeper.start(_runtime.sweep)
+    return _runtime
 
 
 class Sink(Protocol):
     """Where samples go: the harness' recorder, or Locust's request event."""
 
-    def sent_request(self, name: str, due_ns: int) -> None: ...
-    def finished_request(self, name: str, due_ns: int, start_ns: int, end_ns: int, outcome: str) -> None: ...
-    def value(self, metric: str, value: float, tags: dict[str, str], due_ns: int) -> None: ...
-
-
-class LocustSink:
-    """Plain `locust -f`: each request fires Locust's own event; scenario metrics have no place there."""
-
-    def __init__(self, environment: Any) -> None:
-        self._environment = environment
-
-    def sent_request(self, name: str, due_ns: int) -> None:
-        pass
-
-    def finished_request(self, name: str, due_ns: int, start_ns: int, end_ns: int, outcome: str) -> None:
-        self._environment.events.request.fire(
-            request_type="HTTP",
-            name=name,
-            response_time=(end_ns - start_ns) / 1e6,
-            response_length=0,
-            exception=None if outcome == "ok" else LocustError(outcome),
-            context={},
-        )
-
-    def value(self, metric: str, value: float, tags: dict[str, str], due_ns: int) -> None:
-        pass
+    def channel(self, method: str, name: str) -> Channel: ...
+    def value(self, metric: str, value: float, tags: dict[str, Any], due_ns: int) -> None: ...
 
 
 class SloUser(User):  # type: ignore[misc]
@@ -57,31 +49,84 @@ class SloUser(User):  # type: ignore[misc]
 
     def __init__(self, environment: Any) -> None:
         super().__init__(environment)
-        address = urlsplit(self.host or environment.host or "http://127.0.0.1")
-        self._sink: Sink = self.sink or LocustSink(environment)
+        self._sink: Sink = self.sink or _LocustSink(self)
         self._due_ns = 0
+        self._first = False
+        host = self.host or environment.host
+        try:
+            target = Target(host or "")
+        except ValueError as error:
+            raise StopTest(f"{error}; give the base URL with --host or as the user's `host`") from None
         self.client = HttpClient(
-            address.hostname or "127.0.0.1",
-            address.port or 80,
-            base=address.path.rstrip("/"),
+            target,
+            runtime(),
+            channel=self._sink.channel,
+            moment=self._moment,
             timeout=self.timeout,
             trace=self.trace,
-            sink=self._sink,
-            due=self._take_due,
         )
 
     def begin_task(self, due_ns: int) -> None:
-        """The scheduled time of the task that runs next; its first request counts from there."""
+        """The scheduled time of the task that runs next: it decides the phase of all that the task records, and the
+        latency of its first request counts from there; that of later ones from when they are made."""
         self._due_ns = due_ns
-        self._task_due_ns = due_ns
+        self._first = True
 
-    def record(self, metric: str, value: float, **tags: str) -> None:
+    def end_task(self) -> None:
+        """What follows belongs to no arrival."""
+        self._due_ns, self._first = 0, False
+
+    def record(self, metric: str, value: float, /, **tags: Any) -> None:
         """Record a sample of the scenario's own, such as recall. Raises ValueError for NaN or a negative value."""
-        self._sink.value(metric, value, tags, getattr(self, "_task_due_ns", 0) or time.monotonic_ns())
+        self._sink.value(metric, value, tags, self._due_ns or time.monotonic_ns())
 
-    def _take_due(self) -> int:
-        due, self._due_ns = self._due_ns, 0
-        return due or time.monotonic_ns()
+    def _moment(self, now_ns: int) -> Moment:
+        if self._first:
+            self._first = False
+            return Moment(self._due_ns, self._due_ns)
+        return Moment(self._due_ns or now_ns, now_ns)
+
+
+class _LocustSink:
+    """Plain `locust -f`: each request fires Locust's own event; scenario metrics have no place there."""
+
+    def __init__(self, user: SloUser) -> None:
+        self._user = user
+
+    def channel(self, method: str, name: str) -> Channel:
+        return _LocustChannel(self._user, method, name)
+
+    def value(self, metric: str, value: float, tags: dict[str, Any], due_ns: int) -> None:
+        pass
+
+
+class _LocustChannel:
+    def __init__(self, user: SloUser, method: str, name: str) -> None:
+        self._user, self._method, self._name = user, method, name
+
+    def sent(self, moment: Moment) -> None:
+        pass
+
+    def retried(self, moment: Moment) -> None:
+        pass
+
+    def finished(self, moment: Moment, start_ns: int, end_ns: int, reply: Reply) -> None:
+        self._user.environment.events.request.fire(
+            request_type=self._method,
+            name=self._name,
+            response_time=(end_ns - start_ns) / 1e6,
+            response_length=len(reply.body),
+            response=reply,
+            context=self._user.context(),
+            exception=None if reply.ok else LocustError(reply.error),
+            start_time=time.time() - (end_ns - start_ns) / 1e9,
+        )
+
+
+def user_classes(namespace: Mapping[str, Any]) -> list[type[Any]]:
+    """The concrete Locust users in a module, SloUsers or not, by name."""
+    found: set[Any] = {one for one in namespace.values() if isinstance(one, type) and issubclass(one, User)}
+    return sorted((one for one in found if not one.abstract), key=lambda one: one.__name__)
 
 
 def artefact(name: str) -> str:

@@ -1,9 +1,10 @@
 """A load worker: Locust users driven through an absolute timetable, in a process of its own.
 
-    python -m harness.load.worker PLAN.json INDEX OUT.jsonl
+    python -m harness.load.worker PLAN.json INDEX OUT.jsonl [--die-with-parent]
 
-It talks JSON lines: says {"ready": users} or {"failed": {...}} on standard output, takes {"start": origin_ns} on
-standard input, then says {"tick": {...}} once a second and {"end": reason}. It ends when its standard input does.
+It talks JSON lines. It says {"imported": [classes]} or {"failed": {...}} on standard output, takes {"host": url} on
+standard input, says {"ready": users}, takes {"start": origin_ns} (CLOCK_MONOTONIC), then says {"tick": {...}} once a
+second and {"end": reason}. It ends when its standard input does, and on SIGTERM with what it has.
 """
 
 from __future__ import annotations
@@ -12,251 +13,263 @@ import locust  # first: it patches the sockets that everything else uses
 
 import ctypes  # isort: skip
 import gc
-import importlib.util
 import json
-import math
 import os
+import random
 import signal
 import sys
 import time
 import traceback
-from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import gevent
 from gevent.fileobject import FileObjectPosix
-from gevent.hub import Waiter
 from gevent.pool import Group
 from locust import TaskSet
 from locust.env import Environment
-from locust.user.task import DefaultTaskSet
+from locust.exception import (
+    InterruptTaskSet,
+    RescheduleTask,
+    RescheduleTaskImmediately,
+    StopTest,
+    StopUser,
+)
 
+from harness.load.arrivals import ArrivalLog
+from harness.load.dispatcher import Dispatcher
 from harness.load.recorder import Recorder
-from harness.load.users import SloUser
+from harness.load.scenario import ScenarioFailure, import_scenario
+from harness.load.users import SloUser, runtime
 from harness.model.load import LoadPlan
 
 PR_SET_PDEATHSIG = 1
 DRAIN_GRACE_NS = 1_000_000_000
+READY_SECONDS, STOP_SECONDS = 30.0, 2.0
+_SECOND = 1_000_000_000
+_CONTROL_FLOW = (InterruptTaskSet, RescheduleTask, RescheduleTaskImmediately, StopTest, StopUser)
 
-
-class Dispatcher:
-    """Hands each arrival, when it is due, to the user that has been idle longest; keeps it when none is."""
-
-    def __init__(self, recorder: Recorder) -> None:
-        self._recorder = recorder
-        self._idle: deque[Waiter] = deque()
-        self._backlog: deque[int] = deque()
-        self.busy = 0
-
-    @property
-    def idle(self) -> int:
-        return len(self._idle)
-
-    @property
-    def waiting(self) -> int:
-        return len(self._backlog)
-
-    def take(self) -> int:
-        """Block the calling user until an arrival is its own; returns the time it was due (ns)."""
-        if self._backlog:
-            due = self._backlog.popleft()
-        else:
-            waiter = Waiter()
-            self._idle.append(waiter)
-            due = waiter.get()
-        self._recorder.started()
-        return due
-
-    def run(self, dues: list[int]) -> None:
-        """Dispatch the timetable (ns, ascending). Late arrivals go out at once; none is skipped."""
-        callback = gevent.get_hub().loop.run_callback
-        for due in dues:
-            wait = due - time.monotonic_ns()
-            if wait > 0:
-                gevent.sleep(wait / 1e9)
-            self._recorder.arrival(max(0, time.monotonic_ns() - due))
-            if self._idle:
-                callback(self._idle.popleft().switch, due)
-            else:
-                self._recorder.starved()
-                self._backlog.append(due)
-
-
-def drive_by(dispatcher: Dispatcher, recorder: Recorder) -> None:
-    """Make Locust's task loop run one task per arrival, in place of its own pauses."""
-    original = TaskSet.execute_next_task
-    reported: set[str] = set()
-
-    def execute_next_task(self: TaskSet) -> None:
-        upcoming = self._task_queue[0]
-        if isinstance(upcoming, type) and issubclass(upcoming, TaskSet):
-            original(self)  # a nested set takes its arrivals itself
-            return
-        due = dispatcher.take()
-        self.user.begin_task(due)
-        dispatcher.busy += 1
-        start = time.monotonic_ns()
-        try:
-            original(self)
-        except locust.exception.LocustError:
-            raise
-        except Exception as error:  # noqa: BLE001 - the scenario is the user's code; its errors are data
-            recorder.finished_request(f"task {upcoming.__name__}", due, start, time.monotonic_ns(), "exception")
-            text = traceback.format_exc()
-            if (kind := f"{type(error).__name__} {error}") not in reported and len(reported) < 20:
-                reported.add(kind)
-                sys.stderr.write(text)
-        finally:
-            dispatcher.busy -= 1
-
-    TaskSet.execute_next_task = execute_next_task
-    TaskSet.wait = lambda self: None
-    assert issubclass(DefaultTaskSet, TaskSet)
-
-
-def import_scenario(path: Path) -> list[type[SloUser]]:
-    """The concrete user classes that a scenario file defines."""
-    sys.path.insert(0, str(path.parent.parent))
-    sys.path.insert(0, str(path.parent))
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
-    return [
-        found
-        for found in vars(module).values()
-        if isinstance(found, type) and issubclass(found, SloUser) and not found.abstract
-        and found.__module__ == path.stem
-    ]  # fmt: skip
+Say = Callable[[dict[str, Any]], None]
 
 
 class Worker:
-    """One process' share of a plan."""
+    """One process' share of the plan."""
 
-    def __init__(self, plan: LoadPlan, index: int, out: Path, say: Any) -> None:
-        self._plan = plan
-        self._index = index
-        self._say = say
-        self._name = out.stem
+    def __init__(self, plan: LoadPlan, index: int, out: Path, classes: list[type[SloUser]]) -> None:
+        self._plan, self._index, self._classes = plan, index, classes
         self._recorder = Recorder(out, plan)
-        self._dispatcher = Dispatcher(self._recorder)
+        self._arrivals = ArrivalLog(plan)
+        weights = [float(cls.weight) for cls in classes]
+        self._dispatcher = Dispatcher(runtime(), self._arrivals, weights, plan.queue_limit)
+        self._environment = Environment(user_classes=classes, events=locust.events, catch_exceptions=True)
         self._users = Group()
+        self._lanes: dict[Any, int] = {}  # greenlet -> the lane of its user
+        self._reported: set[str] = set()
+        self._failure = ""
+        self._running = False
+        gevent.get_hub().handle_error = self._on_hub_error
 
-    def prepare(self, classes: list[type[SloUser]]) -> int:
-        """Create and start the users, each waiting for its first arrival."""
-        plan = self._plan
-        wanted = plan.users or max(50, min(1000, math.ceil(plan.rate * 2 / plan.workers)))
-        environment = Environment(user_classes=classes, host=plan.host)
+    def prepare(self, host: str) -> int:
+        """Start the users and wait until they stand idle; returns how many. Raises RuntimeError when none does."""
+        self._environment.host = host
         SloUser.sink = self._recorder
-        drive_by(self._dispatcher, self._recorder)
-        weights = [max(1, cls.weight) for cls in classes]
-        for number in range(wanted):
-            cls = _share(classes, weights, number)
-            cls.timeout = plan.timeout_ns / 1e9
-            cls(environment).start(self._users)
-        while self._dispatcher.idle < wanted:
+        SloUser.timeout = self._plan.timeout_ns / 1e9  # a class that has its own keeps it
+        self._take_over_task_loop()
+        self._environment.events.init.fire(environment=self._environment, runner=None, web_ui=None)
+        self._environment.events.test_start.fire(environment=self._environment)
+        for lane, users in enumerate(self._split(self._plan.users_of(self._index))):
+            for _ in range(users):
+                self._spawn(lane)
+        deadline = time.monotonic() + READY_SECONDS
+        while self._dispatcher.idle < len(self._users) and time.monotonic() < deadline:
             gevent.sleep(0.001)
-        return wanted
+        if self._failure or not self._dispatcher.idle:
+            raise RuntimeError(self._failure or f"no user is ready after {READY_SECONDS:.0f} s: see its on_start")
+        return self._dispatcher.idle
 
-    def run(self, origin: int) -> str:
-        """Work through the timetable; returns how it ended."""
+    def run(self, origin: int, say: Say) -> str:
+        """Work through the timetable; returns how it ended: done | interrupted | error."""
         plan = self._plan
-        self._recorder.begin(origin, self._name)
-        dues = [origin + plan.offset_ns(number) for number in range(self._index, plan.arrivals, plan.workers)]
+        self._arrivals.origin_ns = origin
+        self._recorder.begin(origin, f"load-{self._index}")
+        self._running = True
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 1000)
-        dispatching = gevent.spawn(self._dispatcher.run, dues)
-        end = origin + plan.warmup_ns + plan.duration_ns
-        deadline = end + plan.timeout_ns + DRAIN_GRACE_NS
+        self._dispatcher.start(origin + offset for offset in plan.timetable(self._index))
+        end = origin + plan.length_ns
+        deadline = end + round(max(cls.timeout for cls in self._classes) * _SECOND) + DRAIN_GRACE_NS
         second = 0
         while True:
             second += 1
-            finished = self._wait_until(min(origin + second * 1_000_000_000, deadline), dispatching, end)
-            self._recorder.flush()
+            over = self._wait_until(min(origin + second * _SECOND, deadline), end)
+            self._flush()
             now = time.monotonic_ns()
-            self._tick(now - origin, len(dues))
-            if finished or now >= deadline:
+            say({"tick": self._tick(now - origin)})
+            if over or now >= deadline:
                 break
-        dispatching.kill()
-        left = self._dispatcher.busy + self._dispatcher.waiting
-        reason = "done" if not left else f"{left} requests still under way at the deadline"
-        self._recorder.end(reason)
+        unfinished = self._dispatcher.busy + self._dispatcher.waiting
+        if not self._failure and unfinished:
+            self._failure = f"{unfinished} arrivals were still under way at the deadline"
+        self._dispatcher.stop()
+        self._users.kill(timeout=STOP_SECONDS)  # runs their on_stop
+        return self.finish("error" if self._failure else "done", self._failure)
+
+    def finish(self, reason: str, detail: str = "") -> str:
+        """Write what there is, and the last line; returns `reason`."""
+        if self._running:
+            self._running = False
+            self._dispatcher.stop()
+            self._environment.events.test_stop.fire(environment=self._environment)
+            self._arrivals.flush(self._recorder.file)
+            self._recorder.end(reason, detail)
         return reason
 
-    def interrupt(self) -> None:
-        """Write what there is and end the process."""
-        self._recorder.end("interrupted")
-        os._exit(0)
+    def _split(self, users: int) -> list[int]:
+        """How many users of each class: by weight, at least one of each."""
+        total = sum(cls.weight for cls in self._classes)
+        return [max(1, round(users * cls.weight / total)) for cls in self._classes]
 
-    def _wait_until(self, moment: int, dispatching: gevent.Greenlet, end: int) -> bool:
-        """Sleep until `moment`; True as soon as all is dispatched and answered and the phase is over."""
+    def _spawn(self, lane: int) -> None:
+        try:
+            user = self._classes[lane](self._environment)
+        except StopTest as error:
+            raise RuntimeError(str(error)) from None
+        user.slo_lane = lane
+        greenlet = user.start(self._users)
+        self._lanes[greenlet] = lane
+        greenlet.link_value(self._on_user_end)
+
+    def _on_user_end(self, greenlet: Any) -> None:
+        """A user stopped itself: another takes its place, since arrivals do not get fewer."""
+        lane = self._lanes.pop(greenlet)
+        if self._running and not self._failure and not self._dispatcher.finished:
+            self._spawn(lane)
+
+    def _take_over_task_loop(self) -> None:
+        """Make Locust's task loop run one task per arrival, in place of its own pauses."""
+        original, dispatcher = TaskSet.execute_next_task, self._dispatcher
+
+        def execute_next_task(task_set: TaskSet) -> None:
+            task = task_set._task_queue[0]
+            if isinstance(task, type):  # a nested set: its tasks take their own arrivals
+                original(task_set)
+                return
+            due = dispatcher.take(task_set.user.slo_lane)
+            try:
+                task_set.user.begin_task(due)
+                original(task_set)
+            except StopTest as error:
+                self._failure = f"the scenario stopped the test: {error or 'StopTest'}"
+                raise
+            except _CONTROL_FLOW:
+                raise
+            except Exception as error:  # noqa: BLE001 - the scenario is the user's code; its errors are data
+                self._recorder.exception(getattr(task, "__name__", str(task)), due)
+                self._report(error)
+            finally:
+                task_set.user.end_task()
+                dispatcher.give_back()
+
+        def on_user_error(user_instance: Any, exception: BaseException, tb: Any) -> None:
+            """Raised outside of a task, such as by a task set's on_start: Locust would try again for ever."""
+            self._fail(f"{type(user_instance).__name__} cannot go on", exception)
+
+        TaskSet.execute_next_task = execute_next_task
+        TaskSet.wait = lambda task_set: gevent.sleep(0.1) if self._failure else None
+        self._environment.events.user_error.add_listener(on_user_error)
+
+    def _report(self, error: BaseException) -> None:
+        """Each kind of error once, with its traceback, in the worker's log."""
+        kind = f"{type(error).__name__} {error}"
+        if kind not in self._reported and len(self._reported) < 20:
+            self._reported.add(kind)
+            traceback.print_exception(error, file=sys.stderr)
+
+    def _on_hub_error(self, context: Any, kind: Any, value: Any, trace: Any) -> None:
+        """What was raised where nobody can catch it: by a user outside of its tasks, or by the machinery itself."""
+        error = value if isinstance(value, BaseException) else kind(value)
+        if isinstance(error, gevent.GreenletExit | StopUser | StopTest):
+            return
+        traceback.print_exception(kind, error, trace, file=sys.stderr)
+        self._fail("a user ended" if context in self._lanes else "internal error", error)
+
+    def _fail(self, what: str, error: BaseException) -> None:
+        """End the run; the first reason is the one that is told."""
+        if not self._failure:
+            self._failure = f"{what}: {type(error).__name__}: {error}"
+
+    def _flush(self) -> None:
+        self._arrivals.flush(self._recorder.file)
+        self._recorder.flush()
+
+    def _wait_until(self, moment: int, end: int) -> bool:
+        """Sleep until `moment`; True as soon as all is dispatched and answered and the phase is over, or it failed."""
         while (now := time.monotonic_ns()) < moment:
-            if now >= end and dispatching.ready() and not self._dispatcher.busy and not self._dispatcher.waiting:
+            idle = self._dispatcher.finished and not self._dispatcher.busy and not self._dispatcher.waiting
+            if self._failure or (now >= end and idle):
                 return True
-            gevent.sleep(min(0.02, (moment - now) / 1e9))
+            gevent.sleep(min(0.05, (moment - now) / 1e9))
         return False
 
-    def _tick(self, elapsed: int, scheduled: int) -> None:
-        plan, recorder = self._plan, self._recorder
-        middle = elapsed - 500_000_000  # a tick tells of the second before it
-        over = middle >= plan.warmup_ns + plan.duration_ns
-        recent = recorder.last_second
-        self._say({"tick": {
-            "phase": "drain" if over else plan.phase_at(middle), "elapsed": elapsed / 1e9,
-            "remaining": max(0, plan.warmup_ns + plan.duration_ns - elapsed) / 1e9, "scheduled": scheduled,
-            "done": recorder.done, "errors": recorder.failed, "in_flight": self._dispatcher.busy,
+    def _tick(self, elapsed: int) -> dict[str, Any]:
+        plan, recent = self._plan, self._recorder.last_second
+        middle = elapsed - _SECOND // 2  # a tick tells of the second before it
+        _, done, failed = self._recorder.totals()
+        return {
+            "phase": "drain" if middle >= plan.length_ns else plan.phase_at(middle),
+            "elapsed": elapsed / 1e9,
+            "remaining": max(0, plan.length_ns - elapsed) / 1e9,
+            "scheduled": plan.share(self._index),
+            "done": done,
+            "errors": failed,
+            "in_flight": self._dispatcher.busy,
             "p99_ms": recent.quantile(0.99) / 1e6 if recent.count else None,
-        }})  # fmt: skip
+        }
 
 
-def _share(classes: list[type[SloUser]], weights: list[int], number: int) -> type[SloUser]:
-    at = number % sum(weights)
-    for cls, weight in zip(classes, weights, strict=True):
-        if at < weight:
-            return cls
-        at -= weight
-    return classes[-1]
+def serve(plan: LoadPlan, index: int, out: Path, commands: Any, say: Say) -> int:
+    """The conversation with the parent; returns the exit code."""
+    try:
+        classes = import_scenario(Path(plan.scenario))
+    except ScenarioFailure as failure:
+        sys.stderr.write(failure.tail)
+        say({"failed": failure.as_dict()})
+        return 1
+    say({"imported": [cls.__name__ for cls in classes]})
+    worker = Worker(plan, index, out, classes)
+    if not (line := commands.readline()):
+        return 0
+    try:
+        say({"ready": worker.prepare(json.loads(line)["host"])})
+    except RuntimeError as error:
+        say({"failed": {"kind": "prepare", "error": str(error)}})
+        return 1
+    gevent.signal_handler(signal.SIGTERM, lambda: (worker.finish("interrupted"), os._exit(0)))
+    if not (line := commands.readline()):
+        return 0
+    gevent.spawn(lambda: commands.read(1) or os._exit(3))  # end of file: the parent is gone
+    say({"end": worker.run(json.loads(line)["start"], say)})
+    return 0
 
 
 def main() -> None:
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if "--die-with-parent" in sys.argv:
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     output = os.dup(1)
     os.dup2(2, 1)  # what a scenario prints goes to the log
 
     def say(message: dict[str, Any]) -> None:
         os.write(output, json.dumps(message).encode() + b"\n")
 
-    plan = LoadPlan(**json.loads(Path(sys.argv[1]).read_text()))
+    plan, index = LoadPlan.from_dict(json.loads(Path(sys.argv[1]).read_text())), int(sys.argv[2])
     os.environ.update(plan.env)
-    worker = Worker(plan, int(sys.argv[2]), Path(sys.argv[3]), say)
-    try:
-        classes = import_scenario(Path(plan.scenario))
-    except BaseException as error:  # noqa: BLE001 - whatever the user's file raises is reported to the parent
-        frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == plan.scenario]
-        say({"failed": {"kind": "import", "error": f"{type(error).__name__}: {error}",
-                        "line": frames[-1].lineno if frames else None}})  # fmt: skip
-        sys.stderr.write(traceback.format_exc())
-        sys.exit(1)
-    if not classes:
-        say({"failed": {"kind": "empty", "error": "", "line": None}})
-        sys.exit(1)
-    commands = FileObjectPosix(0, "rb")
-    say({"ready": worker.prepare(classes)})
-    line = commands.readline()
-    if not line:
-        return
-
-    def watch() -> None:
-        commands.read(1)
-        os._exit(3)  # the parent is gone
-
-    gevent.spawn(watch)
-    gevent.signal_handler(signal.SIGTERM, worker.interrupt)
-    say({"end": worker.run(json.loads(line)["start"])})
-    os._exit(0)
+    random.seed(plan.seed + index)
+    code = serve(plan, index, Path(sys.argv[3]), FileObjectPosix(0, "rb"), say)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # without waiting for threads that a scenario may have left
 
 
 if __name__ == "__main__":

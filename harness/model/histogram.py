@@ -1,14 +1,16 @@
 """Log-linear histogram of non-negative integers: what every sample is kept in, and what is merged.
 
 Values below 2^(K+1) have a bucket each. Above, the binary order of magnitude e = floor(log2 v) is cut into 2^K equal
-parts, so the bucket of v is (e - K) * 2^K + (v >> (e - K)), with K = 9. A bucket is 2^(e-K) wide; its middle is off by
-at most 2^-(K+1) = 0.098 % of the value. Counts and the sum are exact integers, and merging is addition.
+parts, so the bucket of v is (e - K) * 2^K + (v >> (e - K)), with K = 9. A bucket is 2^(e-K) wide, and its middle is off
+by at most 2^-(K+1) = 0.098 % of the value. Buckets reach to the largest int64 (292 years of nanoseconds), so nothing is
+clipped. Counts, sum, minimum and maximum are exact, and merging is addition: in any order, in any grouping.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -16,18 +18,24 @@ import numpy.typing as npt
 
 K = 9
 SUB = 1 << K
+LARGEST = (1 << 63) - 1
+_EXACT = 1 << 53  # up to here a float64 holds every integer
+_FOLD = 40  # larger values are looked up at v >> 40, forty orders of magnitude lower
+_MANTISSA = 52 - K
+_OFFSET = ((1023 + K) << K) - SUB  # what the float's exponent and leading bits exceed the bucket by
 
 
 def bucket_of(value: int) -> int:
-    """The index of the bucket that holds `value` (>= 0)."""
+    """The index of the bucket that holds `value` (0 <= value < 2^63)."""
     if value < 2 * SUB:
         return value
-    exponent = value.bit_length() - 1
-    return (exponent - K) * SUB + (value >> (exponent - K))
+    shift = value.bit_length() - 1 - K
+    return shift * SUB + (value >> shift)
 
 
 def bucket_edges(index: int) -> tuple[int, int]:
-    """(lowest value in the bucket, lowest value above it)."""
+    """(lowest value in the bucket, lowest value above it): with s = index // 2^K - 1, (index - s * 2^K) * 2^s and 2^s
+    above it; below 2^(K+1) the value itself."""
     if index < 2 * SUB:
         return index, index + 1
     shift = index // SUB - 1
@@ -36,18 +44,17 @@ def bucket_edges(index: int) -> tuple[int, int]:
 
 
 def buckets_of(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """`bucket_of` for an array. Exact: the exponent comes from frexp and is put right where a float rounded up."""
-    exponent = np.frexp(values.astype(np.float64))[1].astype(np.int64) - 1
-    exponent = np.where(exponent > 62, 62, exponent)
-    exponent -= (values >> np.maximum(exponent, 0)) == 0  # rounding to the next power of two
-    shift = np.maximum(exponent - K, 0)
-    large = (exponent - K) * SUB + (values >> shift)
-    result: npt.NDArray[np.int64] = np.where(values < 2 * SUB, values, large)
+    """`bucket_of` for an array, exactly: a float64's exponent and leading mantissa bits are the bucket, up to 2^53."""
+    large = values >= _EXACT
+    folded = np.where(large, values >> _FOLD, values)
+    found = (folded.astype(np.float64).view(np.int64) >> _MANTISSA) - _OFFSET
+    found += np.where(large, _FOLD * SUB, 0)
+    result: npt.NDArray[np.int64] = np.where(folded < 2 * SUB, folded, found)
     return result
 
 
 class Histogram:
-    """Sparse counts per bucket, with exact count, sum, minimum and maximum."""
+    """Sparse counts per bucket, with exact count, sum, minimum and maximum (0 while empty)."""
 
     __slots__ = ("buckets", "count", "max", "min", "sum")
 
@@ -58,9 +65,14 @@ class Histogram:
         self.min = 0
         self.max = 0
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Histogram) and self.as_dict() == other.as_dict()
+
+    __hash__ = None  # type: ignore[assignment]  # it changes
+
     def record(self, values: Iterable[int]) -> None:
-        """Add values. Raises ValueError if one is negative; then none of them is added."""
-        array = np.fromiter(values, dtype=np.int64)
+        """Add values. Raises ValueError for a negative one and OverflowError above 2^63 - 1; then none is added."""
+        array = values if isinstance(values, np.ndarray) else np.fromiter(values, dtype=np.int64)
         if not array.size:
             return
         low, high = int(array.min()), int(array.max())
@@ -68,10 +80,19 @@ class Histogram:
             raise ValueError(f"a histogram holds no negative value, got {low}")
         self.min = min(self.min, low) if self.count else low
         self.max = max(self.max, high)
-        for index, count in zip(*np.unique(buckets_of(array), return_counts=True), strict=True):
-            self.buckets[int(index)] = self.buckets.get(int(index), 0) + int(count)
         self.count += array.size
-        self.sum += sum(array.tolist()) if high > 1 << 40 else int(array.sum())
+        self.sum += int(array.sum()) if high < LARGEST // array.size else sum(array.tolist())
+        found = buckets_of(array)
+        first = int(found.min())
+        if int(found.max()) - first <= 32 * found.size:  # the usual case: close together, so counting is cheap
+            counts = np.bincount(found - first)
+            used = np.flatnonzero(counts)
+            pairs = zip((used + first).tolist(), counts[used].tolist(), strict=True)
+        else:
+            used, counts = np.unique(found, return_counts=True)
+            pairs = zip(used.tolist(), counts.tolist(), strict=True)
+        for index, count in pairs:
+            self.buckets[index] = self.buckets.get(index, 0) + count
 
     def merge(self, other: Histogram) -> None:
         """Add all of `other`."""
@@ -85,23 +106,38 @@ class Histogram:
         self.sum += other.sum
 
     def quantile(self, q: float) -> int:
-        """The nearest-rank q-quantile (0 < q <= 1): the middle of its bucket, within [min, max].
+        """The nearest-rank q-quantile (0 <= q <= 1): the middle of its bucket, within [min, max].
 
         Raises ValueError if empty.
         """
         if not self.count:
             raise ValueError("an empty histogram has no quantile")
-        rank, seen = max(1, math.ceil(q * self.count - 1e-9)), 0
+        if not 0 <= q <= 1:
+            raise ValueError(f"a quantile lies between 0 and 1, got {q}")
+        # the decimal as written, not its float: 0.07 of 100 is the 7th value and not the 8th
+        rank, seen = max(1, math.ceil(Fraction(repr(float(q))) * self.count)), 0
         for index in sorted(self.buckets):
             seen += self.buckets[index]
             if seen >= rank:
-                low, high = bucket_edges(index)
-                return min(max((low + high - 1) // 2, self.min), self.max)
+                low, above = bucket_edges(index)
+                return min(max((low + above - 1) // 2, self.min), self.max)
         raise AssertionError("counts of buckets and the total disagree")
 
+    def count_below(self, value: int) -> int:
+        """How many values are smaller than `value`. Exact where `value` is the lower edge of a bucket; elsewhere the
+        values that share its bucket are not counted (they differ from it by less than 0.2 %)."""
+        if value > self.max:
+            return self.count
+        if value <= self.min:
+            return 0
+        limit = bucket_of(value)
+        return sum(count for index, count in self.buckets.items() if index < limit)
+
     def as_dict(self) -> dict[str, Any]:
-        return {"count": self.count, "sum": self.sum, "min": self.min, "max": self.max,
-                "buckets": sorted(self.buckets.items())}  # fmt: skip
+        """JSON form, buckets as [index, count] in order. A sum too large for a JSON reader's 64 bits is a string."""
+        total: int | str = self.sum if self.sum <= LARGEST else str(self.sum)
+        return {"count": self.count, "sum": total, "min": self.min, "max": self.max,
+                "buckets": [[index, self.buckets[index]] for index in sorted(self.buckets)]}  # fmt: skip
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Histogram:

@@ -1,27 +1,30 @@
 """Reads the load workers' files back: what was recorded, by phase, metric and tags, and who did not report in full.
 
-A worker's file has a `hello`, then records that each hold what came since the one before (so a reader adds up), then an
-`end` with the number of records. trend: a histogram; rate: true of total; counter: how many; arrivals: the generator's.
+harness.load.sample_file describes the lines. They hold differences, so a reader adds them up.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from harness.model.histogram import Histogram
-from harness.results.events import read_jsonl
 
 STEADY = "steady"
+SCHEMA = 1
 
 
 @dataclass
 class Series:
     """Samples of one metric, merged. kind: trend | rate | counter, or '' when nothing was recorded.
 
-    A trend's values are integers in `unit` / `scale` (latencies: ns, scale 1).
+    A trend's values are integers in `unit` / `scale` (latencies: ns, scale 1), in `histogram`; a rate is `true` of
+    `total`; a counter is `counted`. seconds: the same by second since the origin.
     """
 
     kind: str = ""
@@ -31,6 +34,7 @@ class Series:
     true: int = 0
     total: int = 0
     counted: int = 0
+    seconds: dict[int, Series] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
@@ -38,9 +42,14 @@ class Series:
         return {"trend": self.histogram.count, "rate": self.total, "counter": self.counted}.get(self.kind, 0)
 
     def add(self, record: Mapping[str, Any]) -> None:
+        """Add one record of a worker's file, here and to its second."""
+        self._add(record)
+        self.seconds.setdefault(record["second"], Series())._add(record)
+
+    def _add(self, record: Mapping[str, Any]) -> None:
         self.kind, self.unit, self.scale = record["type"], record.get("unit", ""), record.get("scale", 1.0)
         if self.kind == "trend":
-            self.histogram.merge(Histogram.from_dict(record["histogram"]))
+            self.histogram.merge(record["histogram"])
         elif self.kind == "rate":
             self.true += record["true"]
             self.total += record["total"]
@@ -50,24 +59,43 @@ class Series:
 
 @dataclass
 class Counts:
-    """Requests of one name over all phases."""
+    """Requests of one name over all phases. sent: bytes went out on a connection, so a server should have counted it;
+    outcomes: ok or kind of error -> how many; retried: sent once more, on another connection."""
 
     sent: int = 0
+    retried: int = 0
     outcomes: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def replied(self) -> int:
+        """Whole replies, whatever their status."""
+        return sum(count for outcome, count in self.outcomes.items() if outcome == "ok" or outcome.startswith("http_"))
 
 
 @dataclass
 class Arrivals:
-    """The generator's own record over all phases. lateness: ns from schedule to dispatch; starved: no user was free."""
+    """The generator's own record. lateness: ns from schedule to dispatch, which is the generator's; starved: arrivals
+    that found no free user, waited: ns until they got one; dropped: the queue of those that wait was full."""
 
     scheduled: int = 0
     started: int = 0
+    on_time_1ms: int = 0
+    dropped: int = 0
     starved: int = 0
     lateness: Histogram = field(default_factory=Histogram)
+    waited: Histogram = field(default_factory=Histogram)
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        for name in ("scheduled", "started", "on_time_1ms", "dropped", "starved"):
+            setattr(self, name, getattr(self, name) + record[name])
+        for name in ("lateness", "waited"):
+            getattr(self, name).merge(Histogram.from_dict(record[name]))
 
 
 @dataclass(frozen=True)
 class Worker:
+    """complete: its file has its last line, all that this line says there is, and it ended as planned; else why not."""
+
     name: str
     complete: bool
     reason: str = ""
@@ -79,7 +107,8 @@ class Samples:
     def __init__(self) -> None:
         self.workers: list[Worker] = []
         self.arrivals = Arrivals()
-        self._records: list[dict[str, Any]] = []
+        self.arrivals_in: dict[str, Arrivals] = {}  # by phase
+        self._records: dict[str, list[dict[str, Any]]] = {}  # by metric
 
     def select(self, metric: str, tags: Mapping[str, str], phase: str = STEADY) -> Series:
         """All samples of `metric` in `phase` whose tags include `tags`; empty if there are none."""
@@ -91,24 +120,25 @@ class Samples:
 
     def timeline(self, metric: str, tags: Mapping[str, str]) -> dict[int, Series]:
         """The same by second since the origin, over all phases."""
-        seconds: dict[int, Series] = {}
+        series = Series()
         for record in self._matching(metric, tags):
-            seconds.setdefault(record["second"], Series()).add(record)
-        return seconds
+            series.add(record)
+        return series.seconds
 
     def names(self) -> list[str]:
         """Metrics that were recorded at all, with the names they were recorded under."""
-        return sorted({f"{r['metric']}{{name:{r['tags']['name']}}}" if "name" in r["tags"] else r["metric"]
-                       for r in self._records})  # fmt: skip
+        return sorted({f"{metric}{{name:{r['tags']['name']}}}" if "name" in r["tags"] else metric
+                       for metric, records in self._records.items() for r in records})  # fmt: skip
 
     def request_names(self) -> list[str]:
-        return sorted({record["tags"]["name"] for record in self._records if record["metric"] == "sent"})
+        """Names under which requests were sent."""
+        return sorted({record["tags"]["name"] for record in self._records.get("sent", ())})
 
     def counts(self, name: str) -> Counts:
         """What was sent under `name` and how it ended, over all phases."""
         counts = Counts()
-        for record in self._matching("sent", {"name": name}):
-            counts.sent += record["count"]
+        counts.sent = sum(record["count"] for record in self._matching("sent", {"name": name}))
+        counts.retried = sum(record["count"] for record in self._matching("retries", {"name": name}))
         for record in self._matching("requests", {"name": name}):
             outcome = record["tags"]["outcome"]
             counts.outcomes[outcome] = counts.outcomes.get(outcome, 0) + record["count"]
@@ -116,39 +146,77 @@ class Samples:
 
     def read(self, path: Path) -> None:
         """Add one worker's file."""
-        seen, end, origin = 0, None, None
-        for record in read_jsonl(path):
-            kind = record["type"]
-            if kind == "hello":
-                origin = record
-            elif kind == "end":
-                end = record
-            elif kind == "arrivals":
-                seen += 1
-                self.arrivals.scheduled += record["scheduled"]
-                self.arrivals.started += record["started"]
-                self.arrivals.starved += record["starved"]
-                self.arrivals.lateness.merge(Histogram.from_dict(record["lateness"]))
-            else:
-                seen += 1
-                self._records.append(record)
-        self.workers.append(Worker(path.stem, *_completeness(origin, end, seen)))
+        reading = _Reading()
+        with path.open("rb") as lines:
+            for line in lines:
+                record = reading.take(line)
+                if record is None:
+                    continue
+                if record["type"] == "arrivals":
+                    self.arrivals.add(record)
+                    self.arrivals_in.setdefault(record["phase"], Arrivals()).add(record)
+                else:
+                    self._records.setdefault(record["metric"], []).append(record)
+        why = reading.missing()
+        self.workers.append(Worker(path.stem, not why, why))
 
     def _matching(self, metric: str, tags: Mapping[str, str]) -> Iterator[dict[str, Any]]:
         wanted = tags.items()
-        return (r for r in self._records if r["metric"] == metric and wanted <= r["tags"].items())
+        return (record for record in self._records.get(metric, ()) if wanted <= record["tags"].items())
 
 
-def _completeness(hello: Any, end: Any, seen: int) -> tuple[bool, str]:
-    if hello is None:
-        return False, "its file is empty"
-    if end is None:
-        return False, "it ended without its last record"
-    if end["records"] != seen:
-        return False, f"{seen} of {end['records']} records are there"
-    if end["reason"] != "done":
-        return False, end["reason"]
-    return True, ""
+class _Reading:
+    """One file while it is read: its lines, decoded, and what is wrong with it."""
+
+    def __init__(self) -> None:
+        self._hello = False
+        self._end: dict[str, Any] | None = None
+        self._wrong = ""
+        self._totals: Counter[str] = Counter()
+        self._records = 0
+
+    def take(self, line: bytes) -> dict[str, Any] | None:
+        """The record in `line`, or None if it is none or a kill or a full disk has cut it."""
+        try:
+            record: dict[str, Any] = orjson.loads(line)
+            kind = record["type"]
+            if kind == "hello":
+                self._hello = True
+                if record["schema"] != SCHEMA:
+                    self._wrong = f"its schema is {record['schema']}, this version reads {SCHEMA}"
+                return None
+            if kind == "end":
+                self._end = record
+                return None
+            if kind == "trend":
+                record["histogram"] = Histogram.from_dict(record["histogram"])
+            if record["seq"] != self._records:
+                self._wrong = self._wrong or f"record {self._records} is missing"
+            size = {"trend": lambda: record["histogram"].count, "rate": lambda: record["total"],
+                    "counter": lambda: record["count"], "arrivals": lambda: record["scheduled"]}[kind]()  # fmt: skip
+        except (ValueError, KeyError, TypeError):
+            self._wrong = self._wrong or f"what follows record {self._records} cannot be read"
+            return None
+        self._records = record["seq"] + 1
+        self._totals[kind] += size
+        return record
+
+    def missing(self) -> str:
+        """Why the file is incomplete, or nothing."""
+        if not self._hello:
+            return "its file is empty"
+        if self._end is None:
+            return "it ended without its last record"
+        if self._wrong:
+            return self._wrong
+        if self._records != self._end["records"]:
+            return f"{self._records} of {self._end['records']} records are there"
+        wanted = {kind: total for kind, total in self._end["totals"].items() if total}
+        if wanted != {kind: total for kind, total in self._totals.items() if total}:
+            return f"its records hold {dict(self._totals)}, its last line says {wanted}"
+        if self._end["reason"] != "done":
+            return f"{self._end['reason']}: {self._end['detail']}" if self._end["detail"] else str(self._end["reason"])
+        return ""
 
 
 def load_samples(directory: Path) -> Samples:

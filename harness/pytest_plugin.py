@@ -9,7 +9,8 @@ Heavy imports happen inside, so that a pytest run without validations costs noth
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,17 +129,30 @@ def _session(config: pytest.Config) -> Session:
     from harness.report.console import Progress
 
     if _SESSION not in config.stash:
-        reporter = config.pluginmanager.get_plugin("terminalreporter")
-        handlers = [Progress(reporter.write_line)] if reporter is not None else []
         config.stash[_SESSION] = Session(
             results=Path(config.rootpath) / config.getoption("slo_results"),
-            handlers=list(handlers),
+            handlers=[Progress(_writer(config))],
             overrides=parse_overrides(config.getoption("slo_set")),
             runtime=config.getoption("slo_runtime"),
             reuse=not config.getoption("slo_no_reuse"),
             allow_unvalidated=frozenset(config.getoption("slo_allow_unvalidated")),
         )
     return config.stash[_SESSION]
+
+
+def _writer(config: pytest.Config) -> Callable[[str], None]:
+    """Writes a line to the terminal while a test runs, past pytest's capturing."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    capture = config.pluginmanager.get_plugin("capturemanager")
+
+    def write(line: str) -> None:
+        if reporter is None:
+            return
+        with capture.global_and_fixture_disabled() if capture is not None else nullcontext():
+            reporter.ensure_newline()
+            reporter.write_line(line)
+
+    return write
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -163,7 +163,10 @@ def bring_up(
 
 
 def _begin(unit: Unit, layout: Layout, emit: Callable[[Event], None]) -> None:
-    unit.begin()
+    try:
+        unit.begin()
+    except UnitFailed as error:
+        raise _failed(unit, str(error), emit) from error
     if isinstance(unit, ArtefactUnit):
         if unit.state != "cached":
             doing = "building" if unit.state == "building" else "waiting for another process that builds"

@@ -32,6 +32,7 @@ class Launched:
         self.id = new_id()
         self.isolation: Isolation = best_isolation()
         self.directory = stacks_dir() / self.id
+        self.directory.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         read, self._lease = os.pipe2(os.O_CLOEXEC)
         _HELD.add(self)
         inherited = fcntl.fcntl(read, fcntl.F_DUPFD_CLOEXEC, _HIGH_FD)

@@ -11,10 +11,8 @@ from harness.stack import leftovers, procfs
 
 
 def stacks_dir() -> Path:
-    """Where the directories of stacks live; made if need be."""
-    path = state_dir() / "stacks"
-    path.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return path.resolve()
+    """Where the directories of stacks live."""
+    return (state_dir() / "stacks").resolve()
 
 
 def scratch_dir(stack_id: str) -> Path:
@@ -39,12 +37,14 @@ def is_live(directory: Path) -> bool:
 
 def live_stacks() -> list[Path]:
     """The directories of the stacks that are running, leased ones too."""
-    return [path for path in sorted(stacks_dir().iterdir()) if path.is_dir() and is_live(path)]
+    stacks = stacks_dir()
+    return [path for path in sorted(stacks.iterdir()) if path.is_dir() and is_live(path)] if stacks.is_dir() else []
 
 
 def sweep() -> list[str]:
     """Kill and remove what dead stacks left; returns their ids."""
     stacks = stacks_dir()
+    stacks.mkdir(parents=True, exist_ok=True, mode=0o700)
     swept = []
     with (stacks / ".lock").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # no stack is being made meanwhile

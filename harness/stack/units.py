@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from harness.core.errors import HarnessError
 from harness.stack.artefacts import Build, touch
 from harness.stack.control import Control
 from harness.stack.services.recipe import Command, Plan
@@ -34,13 +35,18 @@ class Spawner:
     log: Path
 
     def start(self, name: str, command: Command) -> None:
-        """Raises HarnessError supervisor-refused when it cannot be started."""
+        """Raises UnitFailed when it cannot be started."""
         env = {**self.env, **command.env}
         if command.env.get("LD_LIBRARY_PATH") and self.env.get("LD_LIBRARY_PATH"):
             env["LD_LIBRARY_PATH"] = os.pathsep.join([command.env["LD_LIBRARY_PATH"], self.env["LD_LIBRARY_PATH"]])
         cwd = command.cwd or self.directory
         arguments = {"argv": list(command.argv), "env": env, "cwd": str(cwd), "log": str(self.log)}
-        self.control.ask("start", name=name, **arguments)
+        try:
+            self.control.ask("start", name=name, **arguments)
+        except HarnessError as error:
+            if error.slug != "supervisor-refused":
+                raise
+            raise UnitFailed(f"could not be started: {error.cause}") from error
 
 
 class Unit:

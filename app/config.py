@@ -15,6 +15,13 @@ SERVICE = "ai-database"
 INDEX_LISTS = 256
 DEFAULT_EFFORT = 96
 
+_REQUIRED_VARIABLES = {
+    "APP_LISTEN": "host:port to listen on",
+    "APP_POSTGRES": "postgresql://user@host:port/database",
+    "APP_MILVUS": "http://host:port of Milvus",
+    "APP_CORPUS": "the directory that python -m app.build_corpus wrote",
+}
+
 T = TypeVar("T")
 
 
@@ -93,7 +100,7 @@ class _Reader:
         text = self._environment.get(name, "").strip()
         if not text:
             if default is self._REQUIRED:
-                raise ConfigError(f"config-missing: {name} is not set; README.md lists what the app reads")
+                raise ConfigError(f"config-missing: {name} is not set, expected {_REQUIRED_VARIABLES[name]}")
             return default  # type: ignore[return-value]
         try:
             return parse(text)

@@ -106,8 +106,7 @@ class ValidationItem(pytest.Item):
         outcome = done.verdict.outcome
         if outcome is Outcome.INTERRUPTED:
             raise KeyboardInterrupt
-        allowed = outcome is Outcome.NOT_VALIDATED and done.verdict.name in session.allow_unvalidated
-        if outcome is not Outcome.PASS and not allowed:
+        if not done.verdict.accepted:
             reasons = [
                 f"{f.outcome}: {f.id}: {f.reason}" for f in done.verdict.findings if f.outcome is not Outcome.PASS
             ]

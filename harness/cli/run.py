@@ -62,12 +62,8 @@ def run(
             if done_runs[-1].verdict.outcome is Outcome.INTERRUPTED:
                 break
     print_verdicts([(one.verdict, str(one.run.path)) for one in done_runs], Console(highlight=False))
-    outcomes = [one.verdict.outcome for one in done_runs if not _allowed(one, session)]
+    outcomes = [one.verdict.outcome for one in done_runs if not one.verdict.accepted]
     raise typer.Exit(exit_code(worst(outcomes)) if outcomes else 0)
-
-
-def _allowed(done: RunResult, session: Session) -> bool:
-    return done.verdict.outcome is Outcome.NOT_VALIDATED and done.verdict.name in session.allow_unvalidated
 
 
 def verdict(directory: Path = typer.Argument(Path("results/latest"), help="A run directory", metavar="RUN")) -> None:

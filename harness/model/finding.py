@@ -47,14 +47,24 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """All findings of a run and the worst outcome among them."""
+    """All findings of a run and the worst outcome among them.
+
+    allowed_unvalidated: whoever ran it said by name that `not-validated` is acceptable; it counts as a pass then.
+    """
 
     name: str
     findings: tuple[Finding, ...]
+    allowed_unvalidated: bool = False
 
     @property
     def outcome(self) -> Outcome:
         return worst(finding.outcome for finding in self.findings)
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the run may count as a success."""
+        allowed = self.allowed_unvalidated and self.outcome is Outcome.NOT_VALIDATED
+        return allowed or self.outcome is Outcome.PASS
 
     def as_dict(self) -> dict[str, Any]:
         """What verdict.json holds: a pure function of the evidence, nothing of this machine or moment."""
@@ -62,5 +72,6 @@ class Verdict:
             "schema": VERDICT_SCHEMA,
             "name": self.name,
             "outcome": self.outcome,
+            "allowed_unvalidated": self.allowed_unvalidated,
             "findings": [finding.as_dict() for finding in self.findings],
         }

@@ -29,11 +29,12 @@ def judge(run: RunDir) -> Verdict:
         return Verdict(str(ending.get("name", run.path.name)), (judge_ending(ending),))
     samples = load_samples(run.load)
     if error is not None and not samples.workers:
-        return Verdict(plan["name"], (*_not_judged(plan, Outcome(error["outcome"])), judge_ending(error)))
+        findings = [*_not_judged(plan, Outcome(error["outcome"])), judge_ending(error)]
+        return Verdict(plan["name"], tuple(findings), plan["allowed_unvalidated"])
     findings = [*_promises(run, plan, samples), *_conditions(run, plan, samples)]
     if error is not None:
         findings.append(judge_ending(error))
-    return Verdict(plan["name"], tuple(findings))
+    return Verdict(plan["name"], tuple(findings), plan["allowed_unvalidated"])
 
 
 def _promises(run: RunDir, plan: dict[str, Any], samples: Samples) -> list[Finding]:

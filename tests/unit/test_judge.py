@@ -113,7 +113,16 @@ def test_an_empty_run_directory_is_an_error_and_not_a_pass(tmp_path: Path) -> No
 def test_what_ended_a_run_before_its_load_is_the_outcome_of_all(tmp_path: Path) -> None:
     run = RunDir.create(tmp_path, "ended")
     load = {"duration": 5 * SECOND, "maxLateness": 5 * MS}
-    run.write("plan.json", {"name": "ended", "load": load, "thresholds": [["latency", "p(99)<1s"]], "objectives": []})
+    run.write(
+        "plan.json",
+        {
+            "name": "ended",
+            "load": load,
+            "thresholds": [["latency", "p(99)<1s"]],
+            "objectives": [],
+            "allowed_unvalidated": False,
+        },
+    )
     error = {"outcome": "not-validated", "slug": "missing-binary", "cause": "no milvus", "remedy": "install it"}
     run.write("evidence/error.json", error)
     verdict = judge(run)
@@ -124,5 +133,14 @@ def test_what_ended_a_run_before_its_load_is_the_outcome_of_all(tmp_path: Path) 
 def test_a_plan_without_any_evidence_does_not_pass(tmp_path: Path) -> None:
     run = RunDir.create(tmp_path, "planned")
     load = {"duration": 5 * SECOND, "maxLateness": 5 * MS}
-    run.write("plan.json", {"name": "planned", "load": load, "thresholds": [["latency", "p(99)<1s"]], "objectives": []})
+    run.write(
+        "plan.json",
+        {
+            "name": "planned",
+            "load": load,
+            "thresholds": [["latency", "p(99)<1s"]],
+            "objectives": [],
+            "allowed_unvalidated": False,
+        },
+    )
     assert judge(run).outcome is Outcome.NO_DATA

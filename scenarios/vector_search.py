@@ -40,7 +40,7 @@ class VectorSearch(SloUser):
         super().__init__(environment)
         self._next = next(_users) * _STRIDE
 
-    @task
+    @task  # type: ignore[untyped-decorator]
     def search(self) -> None:
         text, exact = QUESTIONS[self._next % len(QUESTIONS)]
         self._next += 1

@@ -30,8 +30,8 @@ def judge_generator(samples: Samples, max_lateness_ns: int) -> Finding:
         "margin": (max_lateness_ns - late) / max_lateness_ns,
         "samples": arrivals.started,
     }
-    if arrivals.started < arrivals.scheduled:
-        reason = f"{arrivals.scheduled - arrivals.started} of {arrivals.scheduled} arrivals were never sent"
+    if lost := arrivals.scheduled - arrivals.started - arrivals.dropped:
+        reason = f"{lost} of {arrivals.scheduled} arrivals were never sent"
         return Finding(identity, source, Outcome.ERROR, **numbers, reason=reason, slug="arrivals-lost")
     if late > max_lateness_ns:
         reason = (
@@ -39,6 +39,12 @@ def judge_generator(samples: Samples, max_lateness_ns: int) -> Finding:
             f"allowed {format_duration(max_lateness_ns)}; lower the rate, add workers, or free this machine"
         )
         return Finding(identity, source, Outcome.ERROR, **numbers, reason=reason, slug="generator-saturated")
+    if arrivals.dropped:
+        reason = (
+            f"{arrivals.dropped} of {arrivals.scheduled} arrivals found no free user and a full queue, "
+            "while the generator was on time: the system is too slow for this rate"
+        )
+        return Finding(identity, source, Outcome.FAIL, **numbers, reason=reason, slug="arrivals-dropped")
     return Finding(identity, source, Outcome.PASS, **numbers)
 
 

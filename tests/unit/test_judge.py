@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from harness.core.outcome import Outcome
+from harness.load.arrivals import ArrivalLog
+from harness.load.http_client import Moment
 from harness.load.recorder import Recorder
+from harness.load.reply import Reply
 from harness.model.load import LoadPlan
 from harness.model.threshold import parse_threshold
 from harness.results.rundir import RunDir
@@ -21,19 +24,26 @@ MS, SECOND = 1_000_000, 1_000_000_000
 PLAN = LoadPlan(scenario="s.py", rate=200, warmup_ns=0, duration_ns=5 * SECOND, host="http://127.0.0.1")
 
 
-def recorded(directory: Path, *, late_ns: int = 20_000, started: int = 1000) -> Samples:
+def recorded(directory: Path, *, late_ns: int = 20_000, started: int = 1000, dropped: bool = False) -> Samples:
     """1,000 requests: 990 of 10 ms and ok, then 10 of 500 ms that fail."""
     directory.mkdir(exist_ok=True)
-    recorder = Recorder(directory / "load-0.jsonl", PLAN)
+    recorder, arrivals = Recorder(directory / "load-0.jsonl", PLAN), ArrivalLog(PLAN)
     recorder.begin(SECOND, "load-0")
+    arrivals.origin_ns = SECOND
+    channel = recorder.channel("POST", "search")
     for number in range(1000):
         due = SECOND + PLAN.offset_ns(number)
-        recorder.arrival(late_ns)
+        arrivals.due(due, late_ns)
         if number < started:
-            recorder.started()
+            arrivals.started(due)
+        elif dropped:
+            arrivals.dropped(due)
         failed = number >= 990
-        recorder.sent_request("search", due)
-        recorder.finished_request("search", due, due, due + (500 if failed else 10) * MS, "reset" if failed else "ok")
+        latency = (500 if failed else 10) * MS
+        moment = Moment(due, due)
+        channel.sent(moment)
+        channel.finished(moment, due, due + latency, Reply(0, b"", b"", "reset" if failed else None, latency))
+    arrivals.flush(recorder.file)
     recorder.end("done")
     return load_samples(directory)
 
@@ -96,6 +106,8 @@ def test_the_generator_answers_for_its_own_lateness_and_losses(tmp_path: Path) -
     assert (late.outcome, late.slug) == (Outcome.ERROR, "generator-saturated")
     lost = judge_generator(recorded(tmp_path / "c", started=999), 5 * MS)
     assert (lost.outcome, lost.slug) == (Outcome.ERROR, "arrivals-lost")
+    dropped = judge_generator(recorded(tmp_path / "d", started=999, dropped=True), 5 * MS)
+    assert (dropped.outcome, dropped.slug) == (Outcome.FAIL, "arrivals-dropped")
 
 
 def test_a_watcher_that_died_takes_only_its_data_along() -> None:

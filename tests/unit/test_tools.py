@@ -48,7 +48,7 @@ def test_what_is_nowhere_is_named_with_its_package_and_the_command_that_installs
     with pytest.raises(HarnessError) as caught:
         resolve_tool("redis-server")
     error = caught.value
-    assert (error.slug, error.outcome) == ("missing-binary", Outcome.ERROR)
+    assert (error.slug, error.outcome) == ("missing-binary", Outcome.NOT_VALIDATED)
     assert "redis-server" in error.cause and "Debian package redis-server" in error.cause
     assert "harness stack install --yes" in error.remedy and "SLO_HARNESS_TOOL_REDIS_SERVER" in error.remedy
 

@@ -24,7 +24,7 @@ from harness.stack.tools import resolve_tool
 from harness.stack.units import ArtefactUnit, Probe, ServiceUnit, Spawner, Status, Unit, UnitFailed, tail
 
 LINKS = "links"
-POLL_SECONDS = 0.01
+POLL_SECONDS = 0.02
 Overrides = Mapping[str, Mapping[str, str]]
 
 

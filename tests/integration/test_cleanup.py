@@ -144,6 +144,15 @@ def test_sigkill_of_guardian_and_supervisor_then_the_next_start_sweeps(
     held.assert_clean()
 
 
+def test_an_orphan_that_nothing_marks_goes_too(mode: str, tmp_path: Path) -> None:
+    held = Held(tmp_path, SMALL.replace("'600'])", "'600'], env={}, cwd='/')"))
+    assert len(held.named("sleep")) == 1
+    os.kill(held.supervisor(), signal.SIGKILL)
+    held.assert_clean()
+    held.holder.kill()
+    release(held.holder)
+
+
 def test_a_failed_test(tmp_path: Path) -> None:
     held = Held(tmp_path, SMALL, "--fail")
     assert held.holder.stdin is not None

@@ -18,7 +18,9 @@ from harness.core.outcome import Outcome
 from harness.core.paths import cache_dir
 from harness.model.events import Event, StackEvent
 from harness.stack.handle import SUPERVISOR, Stack
+from harness.stack.isolation import VARIABLE, best_isolation
 from harness.stack.runtime import down, find_running, list_running, up
+from harness.stack.services import postgres
 from harness.stack.sweep import live_stacks
 from harness.telemetry.targets import await_targets
 
@@ -129,6 +131,26 @@ def test_missing_down_and_unexpected_targets_are_named(tmp_path: Path) -> None:
     with pytest.raises(HarnessError) as gone:
         await_targets(url, {"self": address}, deadline=0.1)
     assert "no list of targets" in gone.value.cause
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only for root does PostgreSQL need another user")
+def test_postgres_runs_as_nobody_where_user_namespaces_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "user_namespaces", lambda: False)
+    monkeypatch.setenv(VARIABLE, "subreaper")
+    best_isolation.cache_clear()
+    own_cache(tmp_path, monkeypatch)
+    text = f"{HEAD}  services: {{postgres: {{use: postgres}}}}\n  target: postgres.sql\n"
+    try:
+        for _ in range(2):  # initialised, then from the cache
+            with start(tmp_path, text) as stack:
+                (one,) = stack.services()
+                assert (one.state, Path(f"/proc/{one.pid}").stat().st_uid) == ("healthy", 65534)
+                assert stack.isolation == "subreaper"
+            assert live_stacks() == []
+    finally:
+        best_isolation.cache_clear()
 
 
 def test_a_service_that_dies_is_told_with_how_and_its_last_lines(tmp_path: Path) -> None:

@@ -159,23 +159,25 @@ class HttpClient:
         if self._connection is not None and not self._connection.still_open():
             self.close()
         reused = self._connection is not None
-        error, connection = self._once(method, message, deadline)
-        if connection is not None and connection.written:
+
+        def count() -> None:
             channel.sent(moment)
+
+        error, connection = self._once(method, message, deadline, count)
         if reused and connection is not None and error in ("closed", "reset") and not connection.begun:
             self.close()
             if not connection.written:  # closed before a byte went out: this is the first attempt
-                error, connection = self._once(method, message, deadline)
-                if connection is not None and connection.written:
-                    channel.sent(moment)
+                error, connection = self._once(method, message, deadline, count)
             elif method in _IDEMPOTENT:
                 channel.retried(moment)
-                error, connection = self._once(method, message, deadline)
+                error, connection = self._once(method, message, deadline, None)
         if connection is not None and connection.over:
             self.close()
         return error, connection
 
-    def _once(self, method: str, message: bytes, deadline: int) -> tuple[str | None, Connection | None]:
+    def _once(
+        self, method: str, message: bytes, deadline: int, on_written: Callable[[], None] | None
+    ) -> tuple[str | None, Connection | None]:
         try:
             connection = self._connection = self._connection or self._connect(deadline)
         except TimeoutError:
@@ -187,7 +189,7 @@ class HttpClient:
         except OSError:  # no route, no such name
             return "unreachable", None
         try:
-            return connection.exchange(message, method == "HEAD", deadline), connection
+            return connection.exchange(message, method == "HEAD", deadline, on_written), connection
         except BaseException:  # the user was stopped in the middle of it: this connection's state is unknown
             self.close()
             raise

@@ -57,6 +57,7 @@ class Connection:
         self._read = runtime.hub.loop.io(self._socket.fileno(), READ)
         self._waiter: Any = None
         self._gone = False
+        self._on_written: Callable[[], None] | None = None
         self.deadline_ns = 0
         self.error: str | None = None
         self._prepare(False)
@@ -81,9 +82,15 @@ class Connection:
             pass
         return False
 
-    def exchange(self, message: bytes, head_only: bool, deadline_ns: int) -> str | None:
-        """Send and wait for the whole reply; returns the kind of error or None. Must not run in the loop itself."""
+    def exchange(
+        self, message: bytes, head_only: bool, deadline_ns: int, on_written: Callable[[], None] | None
+    ) -> str | None:
+        """Send and wait for the whole reply; returns the kind of error or None. Must not run in the loop itself.
+
+        on_written: called as soon as the first bytes have gone out, for the reply may never come.
+        """
         self._prepare(head_only)
+        self._on_written = on_written
         self._waiter = self._runtime.current()
         self.deadline_ns = deadline_ns
         try:
@@ -140,7 +147,10 @@ class Connection:
             while rest and not self._done:
                 try:
                     rest = rest[self._socket.send(rest) :]
-                    self.written = True
+                    if not self.written:
+                        self.written = True
+                        if self._on_written is not None:
+                            self._on_written()
                 except BlockingIOError:
                     if watcher is None:
                         watcher = self._runtime.hub.loop.io(self._socket.fileno(), WRITE)

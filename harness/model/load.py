@@ -19,7 +19,8 @@ class LoadPlan:
     """One run's load. Times are nanoseconds; rate is arrivals a second over all workers; users over all workers too.
 
     host: base URL of the target, or "" when it is not known before `LoadEngine.start`; env: what the workers find in
-    their environment beside their own; timeout_ns: of a whole reply, where the scenario does not say otherwise.
+    their environment beside their own; timeout_ns: of a whole reply, where the scenario does not say otherwise; queue: how
+    many arrivals may wait for a free user in all, by default those of ten seconds.
     """
 
     scenario: str
@@ -33,6 +34,7 @@ class LoadPlan:
     env: dict[str, str] = field(default_factory=dict)
     seed: int = 1
     timeout_ns: int = 10_000_000_000
+    queue: int | None = None
 
     def __post_init__(self) -> None:
         if self.executor not in EXECUTORS:
@@ -43,6 +45,8 @@ class LoadPlan:
             raise ValueError("warm-up must be 0 or more, duration and timeout above 0")
         if self.workers < 1 or (self.users is not None and self.users < 1):
             raise ValueError("at least one worker and one user are needed")
+        if self.queue is not None and self.queue < 0:
+            raise ValueError(f"queue must be 0 or more, got {self.queue}")
 
     @property
     def length_ns(self) -> int:
@@ -75,6 +79,8 @@ class LoadPlan:
     @property
     def queue_limit(self) -> int:
         """How many arrivals may wait for a free user in one worker; those beyond are dropped, and counted."""
+        if self.queue is not None:
+            return math.ceil(self.queue / self.workers)
         return max(LEAST_QUEUE, math.ceil(self.rate * QUEUE_SECONDS / self.workers))
 
     def phase_at(self, offset_ns: int) -> str:

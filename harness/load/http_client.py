@@ -135,15 +135,13 @@ class HttpClient:
         moment = self._moment(start)
         deadline = start + (self._timeout_ns if timeout is None else round(timeout * 1e9))
         error, connection = self._exchange(method, message, deadline, channel, moment)
-        if connection is None or (error is not None and not connection.end_ns):
-            end, status, head, body = time.monotonic_ns(), 0, b"", b""
+        end = connection.end_ns if connection is not None and connection.end_ns else time.monotonic_ns()
+        if connection is None or error is not None:  # no whole reply
+            reply = Reply(0, b"", b"", error, end - moment.since_ns)
         else:
-            end, status, head, body = connection.end_ns, connection.status, connection.head, connection.body
-        if error is None and status >= 400:
-            error = f"http_{status}"
-        elif error is not None:
-            status = 0
-        reply = Reply(status, head, body, error, end - moment.since_ns)
+            status = connection.status
+            failed = f"http_{status}" if status >= 400 else None
+            reply = Reply(status, connection.head, connection.body, failed, end - moment.since_ns)
         channel.finished(moment, start, end, reply)
         return reply
 

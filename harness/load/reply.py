@@ -11,7 +11,7 @@ class Reply:
     """What came back, or why nothing did.
 
     error: None, or refused | connect_timeout | unreachable | timeout | reset | closed (no byte of a reply came)
-    | short_body | bad_http | http_<status> from 400 on; status: 0 without a whole reply; body: bytes;
+    | short_body | bad_http | http_<status> from 400 on; status: 0, and body empty, without a whole reply;
     latency_ns: from the scheduled time if this was the first request of its task, else from the call, to the last byte.
     """
 

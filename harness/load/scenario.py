@@ -12,16 +12,16 @@ from typing import Any
 from harness.load.users import SloUser, user_classes
 
 
-@dataclass
+@dataclass(eq=False)
 class ScenarioFailure(Exception):
-    """kind: import | empty; error: one line; line, column: in the scenario file, from 1, if known; tail: of the
+    """kind: import | empty; error: one line; line, column: in the scenario file, from 1, if known; trace: the whole
     traceback."""
 
     kind: str
     error: str
     line: int | None = None
     column: int | None = None
-    tail: str = ""
+    trace: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -54,9 +54,9 @@ def import_scenario(path: Path) -> list[type[SloUser]]:
 
 
 def _failure(path: Path, error: BaseException) -> ScenarioFailure:
-    tail = "".join(traceback.format_exception(error)[-4:])
+    trace = "".join(traceback.format_exception(error))
     said = f"{type(error).__name__}: {error}"
     if isinstance(error, SyntaxError) and error.filename == str(path):
-        return ScenarioFailure("import", f"{type(error).__name__}: {error.msg}", error.lineno, error.offset, tail)
+        return ScenarioFailure("import", f"{type(error).__name__}: {error.msg}", error.lineno, error.offset, trace)
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-    return ScenarioFailure("import", said, lines[-1] if lines else None, None, tail)
+    return ScenarioFailure("import", said, lines[-1] if lines else None, None, trace)

@@ -82,7 +82,7 @@ class Worker:
             for _ in range(users):
                 self._spawn(lane)
         deadline = time.monotonic() + READY_SECONDS
-        while self._dispatcher.idle < len(self._users) and time.monotonic() < deadline:
+        while self._dispatcher.idle < len(self._users) and not self._failure and time.monotonic() < deadline:
             gevent.sleep(0.001)
         if self._failure or not self._dispatcher.idle:
             raise RuntimeError(self._failure or f"no user is ready after {READY_SECONDS:.0f} s: see its on_start")
@@ -174,7 +174,8 @@ class Worker:
 
         def on_user_error(user_instance: Any, exception: BaseException, tb: Any) -> None:
             """Raised outside of a task, such as by a task set's on_start: Locust would try again for ever."""
-            self._fail(f"{type(user_instance).__name__} cannot go on", exception)
+            user = getattr(user_instance, "user", user_instance)
+            self._fail(f"{type(user).__name__} cannot go on", exception)
 
         TaskSet.execute_next_task = execute_next_task
         TaskSet.wait = lambda task_set: gevent.sleep(0.1) if self._failure else None
@@ -234,7 +235,7 @@ def serve(plan: LoadPlan, index: int, out: Path, commands: Any, say: Say) -> int
     try:
         classes = import_scenario(Path(plan.scenario))
     except ScenarioFailure as failure:
-        sys.stderr.write(failure.tail)
+        sys.stderr.write(failure.trace)
         say({"failed": failure.as_dict()})
         return 1
     say({"imported": [cls.__name__ for cls in classes]})

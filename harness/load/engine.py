@@ -76,7 +76,7 @@ class LoadEngine:
         """One LoadTick a second, summed over workers, until all have ended. Raises HarnessError worker-died."""
         told = 0
         while not all(worker.stage == "ended" for worker in self._workers):
-            for worker, message in self._messages(SILENCE_SECONDS, "worker-died"):
+            for worker, message in self._messages(SILENCE_SECONDS, started=True):
                 if "tick" in message:
                     worker.tick, worker.seconds = message["tick"], worker.seconds + 1
                 elif "end" in message:
@@ -104,19 +104,20 @@ class LoadEngine:
 
     def _await(self, stage: str) -> None:
         while any(worker.stage != stage for worker in self._workers):
-            for worker, message in self._messages(PREPARE_SECONDS, "worker-failed"):
+            for worker, message in self._messages(PREPARE_SECONDS, started=False):
                 if "failed" in message:
                     raise self._refused(worker, message["failed"])
                 if stage in message:
                     worker.stage = stage
 
-    def _messages(self, patience: float, slug: str) -> Iterator[tuple[WorkerProcess, dict[str, Any]]]:
-        """What the workers say next. Raises HarnessError `slug` when one dies or none says anything for `patience`."""
+    def _messages(self, patience: float, *, started: bool) -> Iterator[tuple[WorkerProcess, dict[str, Any]]]:
+        """What the workers say next. Raises HarnessError worker-died, or worker-failed while they are not yet started, when
+        one ends unasked or none says anything for `patience` seconds."""
         deadline = time.monotonic() + patience
         while not (ready := self._selector.select(timeout=max(0.0, deadline - time.monotonic()))):
             if time.monotonic() >= deadline:
                 hung = next(worker for worker in self._workers if worker.stage != "ended")
-                raise self._lost(hung, slug, f"it has said nothing for {patience:.0f} s")
+                raise self._lost(hung, started, f"it has said nothing for {patience:.0f} s")
         for key, _ in ready:
             worker: WorkerProcess = key.data
             for message in worker.messages():
@@ -124,12 +125,15 @@ class LoadEngine:
             if worker.closed:
                 self._selector.unregister(worker.output)
                 if worker.stage != "ended":
-                    raise self._lost(worker, slug, worker.ended_how())
+                    raise self._lost(worker, started, worker.ended_how())
 
-    def _lost(self, worker: WorkerProcess, slug: str, how: str) -> HarnessError:
+    def _lost(self, worker: WorkerProcess, started: bool, how: str) -> HarnessError:
         cause = " | ".join([f"load worker {worker.name}: {how}", *worker.last_lines()])
         self.stop()
-        return HarnessError(slug, cause, f"Read logs/{worker.name}.log in the run directory.")
+        remedy = f"Read logs/{worker.name}.log in the run directory."
+        if started:
+            return HarnessError("worker-died", cause, remedy)
+        return HarnessError("worker-failed", cause, remedy)
 
     def _refused(self, worker: WorkerProcess, failure: dict[str, Any]) -> HarnessError:
         self.stop()

@@ -19,8 +19,8 @@ class LoadPlan:
     """One run's load. Times are nanoseconds; rate is arrivals a second over all workers; users over all workers too.
 
     host: base URL of the target, or "" when it is not known before `LoadEngine.start`; env: what the workers find in
-    their environment beside their own; timeout_ns: of a whole reply, where the scenario does not say otherwise; queue: how
-    many arrivals may wait for a free user in all, by default those of ten seconds.
+    their environment beside their own; timeout_ns: of a whole reply, where the scenario does not say otherwise; queue:
+    how many arrivals may wait for a free user in all, by default those of ten seconds.
     """
 
     scenario: str

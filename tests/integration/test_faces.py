@@ -41,7 +41,7 @@ def test_a_validation_that_cannot_be_read_is_a_failed_test_that_shows_where(tmp_
     path.write_text(path.read_text().replace("rate: 40", "rate: much"))
     done = run_pytest(tmp_path, "-m", "slo")
     assert done.returncode == 1, done.stdout
-    assert "short.yaml:7:44: bad-value" in done.stdout
+    assert "short.yaml:7:49: bad-value" in done.stdout
     assert "^^^^" in done.stdout
     assert latest(tmp_path)["outcome"] == "usage"
 

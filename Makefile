@@ -6,6 +6,8 @@ SHELL := /bin/bash
 PYTHON ?= $(shell for v in 3.13 3.12 3.11; do command -v python$$v && break; done || command -v python3)
 UV_VERSION := 0.13.9
 UV := .tools/bin/uv
+# a company's own certificates are those of the system
+export UV_SYSTEM_CERTS := true
 BIN := .venv/bin
 SLO ?= slos
 PROFILE ?= pr

@@ -102,25 +102,37 @@ class Downstream(Side):
         else:
             super().data_received(data)
 
+    def join(self, peer: Side) -> None:
+        """The upstream is there: pass on what came before it, and go on."""
+        if self.closed or self.transport is None or peer.transport is None:
+            peer.reset()
+            return
+        self.peer = peer
+        for data in self._early:
+            peer.transport.write(data)
+        self._early.clear()
+        if self.finished and peer.transport.can_write_eof():
+            peer.transport.write_eof()
+        self.transport.resume_reading()
+
     async def _dial(self) -> None:
         try:
-            _, peer = await asyncio.get_running_loop().create_connection(Side, HOST, self._upstream)
+            await asyncio.get_running_loop().create_connection(lambda: Upstream(self), HOST, self._upstream)
         except OSError:
             self.reset()
-            return
-        self.peer, peer.peer = peer, self
-        if self.closed or self.transport is None:
-            peer.reset()
-        elif peer.closed:
-            self.reset()
-        else:
-            assert peer.transport is not None
-            for data in self._early:
-                peer.transport.write(data)
-            if self.finished and peer.transport.can_write_eof():
-                peer.transport.write_eof()
-            self._early.clear()
-            self.transport.resume_reading()
+
+
+class Upstream(Side):
+    """The server's end: paired before its first byte can arrive."""
+
+    def __init__(self, client: Downstream) -> None:
+        super().__init__()
+        self.peer = client
+        self._client = client
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._client.join(self)
 
 
 async def serve(config: Path) -> None:

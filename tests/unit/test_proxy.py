@@ -237,3 +237,22 @@ def test_many_connections_at_once_stay_apart(proxy: Proxy) -> None:
         assert [int.from_bytes(client.recv(4), "big") for client in clients] == list(range(100))
         for one in (*clients, *servers):
             one.close()
+
+
+def test_nothing_is_lost_however_soon_either_side_speaks(proxy: Proxy) -> None:
+    with socket.create_server(("127.0.0.1", proxy.far), backlog=256) as listener:
+        listener.settimeout(30)
+        for number in range(200):
+            client = proxy.connect()
+            client.sendall(b"question %d" % number)
+            client.shutdown(socket.SHUT_WR)  # all of it may arrive before the upstream is dialled
+            server = listener.accept()[0]
+            server.settimeout(30)
+            server.sendall(b"greeting")  # and this before the two are joined
+            server.shutdown(socket.SHUT_WR)
+            for end, words in ((server, b"question %d" % number), (client, b"greeting")):
+                got = b""
+                while part := end.recv(100):
+                    got += part
+                assert got == words
+                end.close()

@@ -3,7 +3,9 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 
-PYTHON ?= $(shell for v in 3.13 3.12 3.11; do command -v python$$v && break; done || command -v python3)
+# the first interpreter that runs, is new enough and can make an environment
+FITS := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do $$p -c '$(FITS)' 2>/dev/null && echo $$p && break; done)
 UV_VERSION := 0.13.9
 UV := .tools/bin/uv
 # a company's own certificates are those of the system
@@ -51,10 +53,9 @@ services: install  ## PostgreSQL, Redis, Prometheus, Milvus: what is missing, in
 	@$(BIN)/harness stack install --yes
 
 $(UV):
+	@[ -n "$(PYTHON)" ] || { echo "Python 3.11 or newer with venv is needed: apt-get install python3-venv, or name one with PYTHON=..."; exit 2; }
 	@echo "installing uv $(UV_VERSION) into .tools"
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-	  || { echo "Python 3.11 or newer is needed, $(PYTHON) is older; name one with PYTHON=..."; exit 2; }
-	@$(PYTHON) -m venv .tools || { echo "no venv module: apt-get install python3-venv"; exit 2; }
+	@$(PYTHON) -m venv .tools
 	@.tools/bin/pip install -q --disable-pip-version-check uv==$(UV_VERSION)
 
 .venv/.ready: $(UV) requirements.lock pyproject.toml

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -29,6 +30,7 @@ from harness.stack.sweep import live_stacks, sweep
 __all__ = ["RunningStack", "Stack", "down", "find_running", "list_running", "up"]
 
 INFO = "stack.json"
+_NOT_THE_SYSTEM = frozenset({"tests", "results", "scenarios", "node_modules", "__pycache__"})
 SCHEMA = 1
 
 
@@ -175,6 +177,18 @@ def _check_overrides(file: StackFile, overrides: Overrides) -> None:
             raise UsageError("override-unknown", f"no service {name!r} to set environment of", f"Known are: {known}.")
 
 
+def _sources(root: Path) -> list[tuple[str, int, int]]:
+    """Name, size and time of the project's Python files: a stack that runs yesterday's code is not the same stack."""
+    found = []
+    for directory, below, names in os.walk(root):
+        below[:] = [name for name in below if not name.startswith(".") and name not in _NOT_THE_SYSTEM]
+        for name in names:
+            if name.endswith(".py"):
+                status = os.stat(file := os.path.join(directory, name))  # noqa: PTH116, PTH118 - thousands of files
+                found.append((os.path.relpath(file, root), status.st_size, status.st_mtime_ns))
+    return sorted(found)
+
+
 def _hash(path: Path, file: StackFile, overrides: Overrides, artefacts: Mapping[str, Path], python: str) -> str:
     """Of everything that makes two stacks the same, as far as files tell."""
     configs = {
@@ -183,5 +197,12 @@ def _hash(path: Path, file: StackFile, overrides: Overrides, artefacts: Mapping[
         if service.config is not None
     }
     settings = {name: sorted(env.items()) for name, env in sorted(overrides.items()) if env}
-    parts = (harness.__version__, str(path), path.read_bytes(), sorted(configs.items()), settings)
+    parts = (
+        harness.__version__,
+        str(path),
+        path.read_bytes(),
+        sorted(configs.items()),
+        settings,
+        _sources(path.parent),
+    )
     return hashlib.sha256(repr((*parts, sorted(artefacts.items()), python)).encode()).hexdigest()

@@ -192,7 +192,7 @@ def _in_directory(spec: ToolSpec, directory: Path) -> Path | None:
 
 
 def _executable(path: Path) -> bool:
-    return path.is_file() and os.access(path, os.X_OK)
+    return os.path.isfile(path) and os.access(path, os.X_OK)  # noqa: PTH113 - false, not an error, where we may not look
 
 
 def _is_script(path: Path) -> bool:

@@ -208,6 +208,9 @@ def test_a_stack_that_is_up_is_reused_only_when_it_agrees_and_is_healthy(tmp_pat
         assert (again.id, again.reused) == (running.id, True)
         again.close()
         assert find_running(path, {"web": {"WORD": "two"}}) is None
+        (tmp_path / "service.py").write_text("")  # code of the project is new
+        assert find_running(path) is None
+        (tmp_path / "service.py").unlink()
         path.write_text(TINY + "# changed\n")
         assert find_running(path) is None
         path.write_text(TINY)

@@ -111,8 +111,10 @@ class LoadEngine:
                     worker.stage = stage
 
     def _messages(self, patience: float, *, started: bool) -> Iterator[tuple[WorkerProcess, dict[str, Any]]]:
-        """What the workers say next. Raises HarnessError worker-died, or worker-failed while they are not yet started, when
-        one ends unasked or none says anything for `patience` seconds."""
+        """What the workers say next; patience: seconds that none may say anything.
+
+        Raises HarnessError worker-died when one ends unasked or hangs, and worker-failed before they are started.
+        """
         deadline = time.monotonic() + patience
         while not (ready := self._selector.select(timeout=max(0.0, deadline - time.monotonic()))):
             if time.monotonic() >= deadline:

@@ -11,7 +11,7 @@ from typing import Any
 
 from harness import __version__
 from harness.core.clock import mono_ns, wall_ns
-from harness.core.errors import HarnessError
+from harness.core.errors import HarnessError, UsageError
 from harness.model.openslo_objective import Objective
 from harness.results.rundir import RUN_SCHEMA, RunDir
 from harness.slo.counts import EVIDENCE
@@ -29,12 +29,13 @@ LOG_BYTES = 4 << 20  # the most that is kept of one log
 class Collector:
     """`before` and `after` the load, and `always` at the end, whatever happened between."""
 
-    def __init__(self, stack: Stack, run: RunDir, started_ns: int) -> None:
+    def __init__(self, stack: Stack, run: RunDir, began_ns: int) -> None:
+        """began_ns: when the run began (CLOCK_MONOTONIC); the stack is ready now."""
         self._stack = stack
         self._run = run
-        self._started_ns = started_ns
+        self._began_ns = began_ns
         self._began_wall = wall_ns()
-        self._ready_seconds = (mono_ns() - started_ns) / 1e9
+        self._ready_seconds = (mono_ns() - began_ns) / 1e9
         self._counters: dict[str, dict[str, Any]] = {}
         self._idle_bytes = stack.rss_bytes()
         self._log_start = {path: path.stat().st_size for path in self._log_files()}
@@ -49,6 +50,8 @@ class Collector:
             url = stack.metrics_url(counter.service)
             value = read_idle(lambda url=url, series=counter.series: read_counter(url, series))  # type: ignore[misc]
             self._counters[name] = {"service": counter.service, "series": counter.series, "before": value}
+        unread = {"slug": "not-collected", "cause": "the run ended before the counter was read again"}
+        self._run.write(EVIDENCE, {name: {**one, "error": unread} for name, one in self._counters.items()})
 
     def after(self, objectives: Sequence[Objective], window: Window) -> None:
         """Read the counters again, ask the metrics store, copy the spans of the load."""
@@ -89,8 +92,14 @@ class Collector:
         self._run.write("run.json", self._circumstances())
 
     def _prometheus(self) -> str:
-        name = next(name for name, service in self._stack.file.spec.services.items() if service.use == "prometheus")
-        return f"http://{self._stack.address(f'{name}.http')}"
+        for name, service in self._stack.file.spec.services.items():
+            if service.use == "prometheus":
+                return f"http://{self._stack.address(f'{name}.http')}"
+        raise UsageError(
+            "prometheus-missing",
+            "objectives and scrape targets need a Prometheus, and the stack has none",
+            "Add a service with `use: prometheus` to stack.yaml.",
+        )
 
     def _log_files(self) -> list[Path]:
         names = self._stack.file.spec.services
@@ -105,7 +114,7 @@ class Collector:
             "harness": {"version": __version__, "commit": _commit(stack.root)},
             "began_wall_ns": self._began_wall,
             "seconds_to_ready": round(self._ready_seconds, 3),
-            "seconds_in_all": round((mono_ns() - self._started_ns) / 1e9, 3),
+            "seconds_in_all": round((mono_ns() - self._began_ns) / 1e9, 3),
             "machine": {
                 "platform": platform.platform(),
                 "python": platform.python_version(),
@@ -136,7 +145,11 @@ def _commit(root: Path) -> str:
 
 
 def _copy_tail(source: Path, target: Path, start: int) -> None:
-    with source.open("rb") as reader:
+    try:
+        reader = source.open("rb")
+    except FileNotFoundError:
+        return  # the stack went away, and its directory with it; that is told elsewhere
+    with reader:
         size = reader.seek(0, os.SEEK_END)
         start = start if start <= size else 0  # the file was begun anew
         reader.seek(max(start, size - LOG_BYTES))

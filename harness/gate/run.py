@@ -85,7 +85,7 @@ def _measure(planned: Planned, session: Session, run: RunDir, writer: EventWrite
     began = mono_ns()
     writer.emit(PhaseEvent("setup", "begin"))
     stack = session.stack(planned.validation.stack_path, writer.emit)
-    collector = Collector(stack, run, session.started_ns)
+    collector = Collector(stack, run, began)
     engine = LoadEngine(_load_plan(planned.validation, stack), run)
     try:
         engine.prepare()

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
-from harness.core.clock import mono_ns
 from harness.core.errors import HarnessError
 from harness.core.outcome import Outcome
 from harness.model.events import Event
@@ -30,7 +29,6 @@ class Session:
     runtime: str = "local"
     reuse: bool = True
     allow_unvalidated: frozenset[str] = frozenset()
-    started_ns: int = field(default_factory=mono_ns)
     _stacks: dict[Path, Stack] = field(default_factory=dict)
 
     def stack(self, path: Path, emit: Callable[[Event], None]) -> Stack:

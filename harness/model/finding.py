@@ -49,12 +49,15 @@ class Finding:
 class Verdict:
     """All findings of a run and the worst outcome among them.
 
-    allowed_unvalidated: whoever ran it said by name that `not-validated` is acceptable; it counts as a pass then.
+    allowed_unvalidated: whoever ran it said by name that `not-validated` is acceptable; it counts as a pass then
+    runtime, isolation: what brought the services up and what held their processes together; '' if none came up
     """
 
     name: str
     findings: tuple[Finding, ...]
     allowed_unvalidated: bool = False
+    runtime: str = ""
+    isolation: str = ""
 
     @property
     def outcome(self) -> Outcome:
@@ -73,5 +76,7 @@ class Verdict:
             "name": self.name,
             "outcome": self.outcome,
             "allowed_unvalidated": self.allowed_unvalidated,
+            "runtime": self.runtime,
+            "isolation": self.isolation,
             "findings": [finding.as_dict() for finding in self.findings],
         }

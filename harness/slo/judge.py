@@ -28,13 +28,17 @@ def judge(run: RunDir) -> Verdict:
         ending = error or {"outcome": "error", "slug": "run-empty", "cause": "the run holds no plan", "remedy": "-"}
         return Verdict(str(ending.get("name", run.path.name)), (judge_ending(ending),))
     samples = load_samples(run.load)
+    stack = _optional(run, "evidence/stack.json")
     if error is not None and not samples.workers:
-        findings = [*_not_judged(plan, Outcome(error["outcome"])), judge_ending(error)]
-        return Verdict(plan["name"], tuple(findings), plan["allowed_unvalidated"])
-    findings = [*_promises(run, plan, samples), *_conditions(run, plan, samples)]
+        findings = _not_judged(plan, Outcome(error["outcome"]))
+    else:
+        findings = [*_promises(run, plan, samples), *_conditions(run, plan, samples)]
+    if stack is not None:
+        findings.append(judge_services(stack["died"]))
     if error is not None:
         findings.append(judge_ending(error))
-    return Verdict(plan["name"], tuple(findings), plan["allowed_unvalidated"])
+    held = {name: stack[name] for name in ("runtime", "isolation")} if stack is not None else {}
+    return Verdict(plan["name"], tuple(findings), plan["allowed_unvalidated"], **held)
 
 
 def _promises(run: RunDir, plan: dict[str, Any], samples: Samples) -> list[Finding]:
@@ -54,9 +58,6 @@ def _conditions(run: RunDir, plan: dict[str, Any], samples: Samples) -> list[Fin
         findings.append(judge_counts(name, samples.counts(name).sent, counters.get(name)))
     if samples.workers:
         findings.append(judge_generator(samples, plan["load"]["maxLateness"]))
-    stack = _optional(run, "evidence/stack.json")
-    if stack is not None:
-        findings.append(judge_services(stack["died"]))
     return findings
 
 

@@ -162,7 +162,7 @@ class Buyer(SloUser):
     def on_start(self): self.client.get("/login")
     def on_stop(self): self.client.get("/logout")
     @task(1)
-    def buy(self): self.client.get("/buy"); self.client.get("/pay")
+    def buy(self): self.client.get("/late"); self.client.get("/pay")
 """
 
 
@@ -173,7 +173,9 @@ def test_classes_weights_and_task_sets_are_locusts(target: Target, tmp_path: Pat
     served = target.counts()
     assert sent == {name: count for name, count in served.items() if name != "connections"}
     assert samples.arrivals.started == 300 and sent["/one"] + sent["/two"] + sent["/leave"] == 225  # three of four
-    assert sent["/buy"] == sent["/pay"] == 75  # one arrival, two requests
+    assert sent["/late"] == sent["/pay"] == 75  # one arrival, two requests
+    begun = [samples.select("latency", {"name": name}, "warmup").count for name in ("/late", "/pay")]
+    assert begun[0] == begun[1] == 25  # of the phase in which it was due, though sent 50 ms later
     assert sent["/one"] >= sent["/two"] >= sent["/leave"] >= 60
     assert sent["/login"] == sent["/logout"] == 2
     assert samples.select("latency", {"name": "/login"}, "warmup").count == 2

@@ -150,6 +150,7 @@ def _writer(config: pytest.Config) -> Callable[[str], None]:
         with capture.global_and_fixture_disabled() if capture is not None else nullcontext():
             reporter.ensure_newline()
             reporter.write_line(line)
+            reporter.flush()  # into a pipe it would come when the run is over
 
     return write
 

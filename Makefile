@@ -24,7 +24,7 @@ test: install services  ## every behaviour once, on real services
 	$(BIN)/pytest
 
 unit: install  ## the quick tests, no services
-	$(BIN)/pytest tests/unit
+	$(BIN)/pytest -n 2 tests/unit
 
 lint: install  ## ruff, mypy, import-linter
 	$(BIN)/ruff check

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +50,7 @@ class Spawner:
             raise UnitFailed(f"could not be started: {error.cause}") from error
 
 
-class Unit:
+class Unit(ABC):
     """Base. `poll` is called until it returns True; `detail` then says what became ready."""
 
     artefact = False
@@ -66,9 +67,9 @@ class Unit:
         """Called once, when all that it needs is ready."""
         self.began = time.monotonic()
 
+    @abstractmethod
     def poll(self, status: Status) -> bool:
         """Whether it is ready now. Raises UnitFailed."""
-        raise NotImplementedError
 
     def check_time(self) -> None:
         if time.monotonic() - self.began > self.timeout:

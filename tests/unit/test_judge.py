@@ -110,6 +110,15 @@ def test_the_generator_answers_for_its_own_lateness_and_losses(tmp_path: Path) -
     assert (dropped.outcome, dropped.slug) == (Outcome.FAIL, "arrivals-dropped")
 
 
+def test_a_load_worker_that_did_not_report_in_full_proves_nothing(tmp_path: Path) -> None:
+    recorded(tmp_path)
+    path = tmp_path / "load-0.jsonl"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))  # killed before its last line
+    finding = judge_generator(load_samples(tmp_path), 5 * MS)
+    assert (finding.outcome, finding.slug) == (Outcome.ERROR, "worker-incomplete")
+    assert "load-0" in finding.reason
+
+
 def test_a_watcher_that_died_takes_only_its_data_along() -> None:
     redis = {"service": "redis", "how": "signal 9", "watcher": False}
     prometheus = {"service": "prometheus", "how": "signal 9", "watcher": True}

@@ -9,8 +9,9 @@ import sys
 
 import uvicorn
 
-from app.config import AppConfig, ConfigError
+from app.config import AppConfig
 from app.corpus import Corpus, CorpusError
+from app.shared.environment import ConfigError
 from app.web import create_app
 
 

@@ -30,11 +30,10 @@ from app.corpus import (
     TERMS,
     VECTORS,
     CorpusError,
-    combined_hash,
-    sha256_of,
 )
 from app.docstrings import Docstring, bag_of_terms, collect, installed_roots
 from app.embedding import DIMENSIONS, MODEL_VERSION, Embedder, Vector, tokenise
+from app.shared.artefact import combined_hash, sha256_of
 
 PASSAGE_COUNT = 20_480
 MIN_PASSAGES = 20_000

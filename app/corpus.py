@@ -11,7 +11,6 @@ query_vectors.npy       (queries, 128) float32, what the embedder makes of each 
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from app.embedding import DIMENSIONS, Embedder, Vector
+from app.shared.artefact import combined_hash, sha256_of
 
 SCHEMA = "corpus/v1"
 MANIFEST = "manifest.json"
@@ -125,14 +125,3 @@ class Corpus:
         if array.dtype != np.float32 or array.ndim != 2 or array.shape[1] != DIMENSIONS:
             raise CorpusError(f"corpus-damaged: {name} holds {array.dtype} {array.shape}, expected float32 (n, 128)")
         return array
-
-
-def sha256_of(path: Path) -> str:
-    """Hexadecimal sha256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def combined_hash(files: dict[str, str]) -> str:
-    """One hash over all files: of the lines `name sha256`, sorted by name."""
-    return hashlib.sha256("".join(f"{name} {files[name]}\n" for name in sorted(files)).encode()).hexdigest()

@@ -15,9 +15,10 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 import psycopg2
 from psycopg2.extensions import connection as Connection
 
-from app.config import COLLECTION, INDEX_LISTS, ConfigError, StoreConfig
+from app.config import COLLECTION, INDEX_LISTS, StoreConfig
 from app.corpus import Corpus, CorpusError, Passage
 from app.embedding import DIMENSIONS
+from app.shared.environment import ConfigError
 
 BATCH = 5_120
 DEADLINE = 40.0  # seconds, for any one wait

@@ -6,19 +6,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    ProcessCollector,
-    disable_created_metrics,
-    generate_latest,
-)
+from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from app.config import COLLECTION
+from app.shared.exposition import new_registry
 
 DEPENDENCIES = ("milvus", "postgres")
 # Dense where objectives are set: 0.05, 0.1, 0.15, 0.25, 0.4 and 0.5 are edges, so that a quantile there is exact.
@@ -33,8 +26,7 @@ class Metrics:
     """One registry with every series born at 0, so that the first increase of a counter can be seen."""
 
     def __init__(self, time_scale: float = 1.0) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call]
-        self.registry = CollectorRegistry()
+        self.registry = new_registry()
         labels = ("collection_name",)
         self.search_requests = Counter(
             "vector_search_requests_total", "Searches received, whatever became of them", labels, registry=self.registry
@@ -50,11 +42,6 @@ class Metrics:
             registry=self.registry,
         ).labels(COLLECTION)
         self.in_flight = Gauge("app_in_flight_requests", "Searches being answered", registry=self.registry)
-        self.log_lines_dropped = Counter(
-            "app_log_lines_dropped_total",
-            "Log lines lost to a full queue or disk",
-            registry=self.registry,
-        )
         of = ("dependency",)
         self.dependency_retries = Counter(
             "app_dependency_retries_total", "Calls made a second time", of, registry=self.registry
@@ -67,11 +54,6 @@ class Metrics:
             self.dependency_errors.labels(name)
         self.search_rate = RollingRate(RATE_WINDOW / time_scale)
         self.registry.register(_RateCollector(self.search_rate))
-        ProcessCollector(registry=self.registry)
-
-    def render(self) -> bytes:
-        """The exposition in Prometheus' text format."""
-        return generate_latest(self.registry)
 
 
 class RollingRate:

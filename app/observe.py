@@ -12,7 +12,7 @@ from structlog.typing import FilteringBoundLogger
 from app.config import COLLECTION
 from app.embedding import DIMENSIONS, MODEL_VERSION
 from app.metrics import Metrics
-from app.tracing import parent_of
+from app.shared.tracing import parent_of
 
 PATH = "/search"
 STATE = "search"  # the key in scope["state"] under which the handler finds its Observation

@@ -10,19 +10,19 @@ from typing import Annotated
 import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.config import AppConfig
+from app.config import SERVICE, AppConfig
 from app.corpus import Corpus
 from app.dependency import DependencyError
-from app.logs import LogWriter, make_logger
 from app.metrics import Metrics
 from app.milvus import MilvusSearch
 from app.observe import STATE, Observation, ObserveSearch
 from app.postgres import Documents
 from app.search import MILVUS_DEADLINE, POSTGRES_DEADLINE, SearchService
-from app.tracing import Tracing
+from app.shared.exposition import exposition
+from app.shared.logs import LogWriter, make_logger
+from app.shared.tracing import Tracing
 
 MAX_IN_FLIGHT = 256  # searches; beyond it a quick refusal serves better than a queue
 HEALTH_DEADLINE = 0.5  # seconds
@@ -39,9 +39,10 @@ class SearchRequest(BaseModel):
 
 def create_app(config: AppConfig, corpus: Corpus) -> FastAPI:
     """The application. Connections are opened by its lifespan, inside the loop that serves; none is needed to start."""
-    metrics = Metrics(config.time_scale)
-    tracing = Tracing(config.otlp, config.time_scale)
-    writer = LogWriter(config.log_file, metrics.log_lines_dropped.inc)
+    telemetry = config.telemetry
+    metrics = Metrics(telemetry.time_scale)
+    tracing = Tracing(telemetry.otlp, telemetry.time_scale, service=SERVICE)
+    writer = LogWriter.open(telemetry, SERVICE, metrics.registry)
     embedder = corpus.embedder()
     state = _Connections()
 
@@ -96,8 +97,9 @@ def create_app(config: AppConfig, corpus: Corpus) -> FastAPI:
         return _json({"status": "unhealthy" if wrong else "ok", "problems": wrong}, 503 if wrong else 200)
 
     @app.get("/actuator/prometheus")
-    async def prometheus() -> Response:
-        return Response(metrics.render(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+    async def prometheus(request: Request) -> Response:
+        body, content_type = exposition(metrics.registry, request.headers.get("accept"))
+        return Response(body, headers={"content-type": content_type})
 
     return app
 

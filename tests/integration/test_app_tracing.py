@@ -14,7 +14,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from ruamel.yaml import YAML
 
-from app.tracing import Tracing
+from app.shared.tracing import Tracing
 from app.web import create_app
 from tests.app_support import Ask, app_config, open_small_corpus, serve
 
@@ -75,7 +75,7 @@ def test_a_collector_that_hangs_delays_neither_spans_nor_the_end(
     capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as hung:
-        tracing = Tracing(f"http://127.0.0.1:{hung.getsockname()[1]}/v1/traces", time_scale=50)
+        tracing = Tracing(f"http://127.0.0.1:{hung.getsockname()[1]}/v1/traces", time_scale=50, service="service")
         start = time.monotonic()
         for _ in range(10_000):  # more than the queue holds
             tracing.tracer.start_span("one").end()

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from app.config import DEFAULT_EFFORT, INDEX_LISTS, Address, AppConfig, ConfigError
+from app.config import DEFAULT_EFFORT, INDEX_LISTS, AppConfig
+from app.shared.environment import Address, ConfigError, Telemetry
 
 GOOD = {
     "APP_LISTEN": "127.0.0.1:8080",
@@ -21,8 +22,8 @@ def test_defaults() -> None:
     assert config.listen == Address("127.0.0.1", 8080)
     assert config.stores.milvus == "127.0.0.1:19530"
     assert config.stores.corpus == Path("corpus")
-    assert (config.redis, config.otlp, config.log_file) == (None, None, None)
-    assert (config.time_scale, config.effort) == (1.0, DEFAULT_EFFORT)
+    assert (config.redis, config.effort) == (None, DEFAULT_EFFORT)
+    assert config.telemetry == Telemetry(otlp=None, loki=None, log_file=None, time_scale=1.0)
 
 
 def test_everything_given() -> None:
@@ -32,13 +33,20 @@ def test_everything_given() -> None:
         "APP_MILVUS": "localhost:19530",
         "APP_REDIS": "redis://127.0.0.1:6379/0",
         "APP_OTLP": "http://127.0.0.1:4318/v1/traces",
+        "APP_LOKI": "http://127.0.0.1:3100/",
         "APP_LOG_FILE": "app.jsonl",
         "APP_TIME_SCALE": "15",
         "APP_SEARCH_EFFORT": "1",
     }
     config = AppConfig.from_environment(given)
     assert (config.listen, config.stores.milvus) == (Address("::1", 0), "localhost:19530")
-    assert (config.time_scale, config.effort, config.log_file) == (15.0, 1, Path("app.jsonl"))
+    assert config.effort == 1
+    assert config.telemetry == Telemetry(
+        otlp="http://127.0.0.1:4318/v1/traces",
+        loki="http://127.0.0.1:3100",
+        log_file=Path("app.jsonl"),
+        time_scale=15.0,
+    )
 
 
 @pytest.mark.parametrize("name", GOOD)
@@ -57,6 +65,8 @@ def test_a_missing_variable_is_named(name: str) -> None:
         ("APP_MILVUS", "http://127.0.0.1:port"),
         ("APP_REDIS", "http://127.0.0.1"),
         ("APP_OTLP", "127.0.0.1:4318"),
+        ("APP_LOKI", "127.0.0.1:3100"),
+        ("APP_LOKI", "http://127.0.0.1:3100/loki/api/v1/push"),
         ("APP_TIME_SCALE", "0"),
         ("APP_TIME_SCALE", "nan"),
         ("APP_TIME_SCALE", "fast"),

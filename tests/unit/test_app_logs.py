@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import threading
+from collections import Counter
 from pathlib import Path
 
-from app.logs import LogWriter, make_logger
+from app.shared.logs import LogWriter, make_logger
+from app.shared.loki import Line
 
 
 def test_all_lines_are_written_in_order_before_the_end(tmp_path: Path) -> None:
-    writer = LogWriter(tmp_path / "log.jsonl", dropped=lambda _count: None)
+    writer = LogWriter(tmp_path / "log.jsonl", "ai-database", dropped=lambda _reason, _count: None)
     log = make_logger(writer, "part")
     for number in range(2_000):
         log.info("event", number=number)
@@ -25,12 +27,13 @@ def test_a_disk_that_hangs_drops_lines_and_counts_them_instead_of_waiting(tmp_pa
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-    dropped: list[int] = []
-    writer = LogWriter(pipe, dropped.append, size=4)
+    dropped: Counter[str] = Counter()
+    writer = LogWriter(pipe, "service", lambda reason, count: dropped.update({reason: count}), size=4)
     line = b"x" * 65_536  # one fills the pipe: its writer hangs from then on
     for _ in range(20):
-        writer.msg(line)
-    assert sum(dropped) >= 20 - 4 - 4  # at most four in the queue, and what the thread had taken before it hung
+        writer.msg(Line(0, "INFO", "part", line))
+    assert set(dropped) == {"queue"}
+    assert dropped["queue"] >= 20 - 4 - 4  # at most four in the queue, and what the thread had taken before it hung
     drain = threading.Thread(target=lambda: [None for _ in iter(lambda: _read(reader), b"")], daemon=True)
     drain.start()
     writer.close(timeout=10)
@@ -47,8 +50,8 @@ def _read(descriptor: int) -> bytes:
 
 
 def test_a_disk_that_is_gone_is_counted(tmp_path: Path) -> None:
-    dropped: list[int] = []
-    writer = LogWriter(Path("/dev/full"), dropped.append)
-    writer.msg(b"line")
+    dropped: list[tuple[str, int]] = []
+    writer = LogWriter(Path("/dev/full"), "service", lambda reason, count: dropped.append((reason, count)))
+    writer.msg(Line(0, "INFO", "part", b"line"))
     writer.close(timeout=10)
-    assert sum(dropped) == 1
+    assert dropped == [("disk", 1)]

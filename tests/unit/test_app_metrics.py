@@ -10,6 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from ruamel.yaml import YAML
 
 from app.metrics import Metrics, RollingRate
+from app.shared.exposition import exposition
+from app.shared.log_metrics import LogMetrics
 
 SCHEMA = Path(__file__).parents[2] / "monitoring/schema/metrics.yaml"
 
@@ -18,8 +20,15 @@ def described() -> dict[str, dict[str, Any]]:
     return {one["name"]: one for one in YAML(typ="safe").load(SCHEMA.read_text())["metrics"]}
 
 
+def text(metrics: Metrics) -> str:
+    LogMetrics(metrics.registry)
+    body, content_type = exposition(metrics.registry, None)
+    assert content_type.startswith("text/plain; version=0.0.4")
+    return body.decode()
+
+
 def exported() -> dict[str, Any]:
-    families = text_string_to_metric_families(Metrics().render().decode())
+    families = text_string_to_metric_families(text(Metrics()))
     return {family.name + ("_total" if family.type == "counter" else ""): family for family in families}
 
 
@@ -65,4 +74,4 @@ def test_the_rate_falls_to_zero_when_traffic_stops() -> None:
 def test_the_time_scale_shortens_the_window_of_the_rate() -> None:
     metrics = Metrics(time_scale=15)
     metrics.search_rate.mark()
-    assert b'vector_search_queries_per_second{collection_name="documents"} 0.25' in metrics.render()
+    assert 'vector_search_queries_per_second{collection_name="documents"} 0.25' in text(metrics)

@@ -168,7 +168,7 @@ def _overridden(spec: ToolSpec) -> Tool | None:
             continue
         path = Path(value).expanduser().absolute()
         if named is not spec:
-            path = path.with_name(spec.binary)
+            path = _sibling(path, spec) or path.with_name(spec.binary)
         if not _executable(path):
             raise UsageError(
                 "bad-tool-override",
@@ -180,15 +180,23 @@ def _overridden(spec: ToolSpec) -> Tool | None:
 
 
 def _in_directory(spec: ToolSpec, directory: Path) -> Path | None:
-    candidate = directory / spec.binary
-    if not _executable(candidate) or _is_script(candidate):
-        return None
-    # A link on PATH leads to the directory with the siblings (Debian's postgres), but a program that looks at the
-    # name it was called by (Debian's redis-server is a link to redis-check-rdb) keeps that name.
-    real = candidate.resolve()
-    path = real if real.name == spec.binary else candidate.absolute()
-    needed = kit_tools(spec.kit) if spec.kit.together else ()
-    return path if all(_executable(path.with_name(other.binary)) for other in needed) else None
+    for binary in spec.binaries:
+        candidate = directory / binary
+        if not _executable(candidate) or _is_script(candidate):
+            continue
+        # A link on PATH leads to the directory with the siblings (Debian's postgres), but a program that looks at the
+        # name it was called by (Debian's redis-server is a link to redis-check-rdb) keeps that name.
+        real = candidate.resolve()
+        path = real if real.name in spec.binaries else candidate.absolute()
+        needed = kit_tools(spec.kit) if spec.kit.together else ()
+        if all(_sibling(path, other) for other in needed):
+            return path
+    return None
+
+
+def _sibling(path: Path, spec: ToolSpec) -> Path | None:
+    """`spec` under one of its names in the directory of `path`."""
+    return next((other for name in spec.binaries if _executable(other := path.with_name(name))), None)
 
 
 def _executable(path: Path) -> bool:

@@ -53,14 +53,19 @@ class Kit:
 
 @dataclass(frozen=True, slots=True)
 class ToolSpec:
-    """One program: `binary` is its file name, `kit` what it is fetched with."""
+    """One program: `binaries` are the file names that it goes by, `kit` what it is fetched with."""
 
     name: str
     kit: Kit
-    binary: str
+    binaries: tuple[str, ...]
     places: tuple[str, ...] = ()
     on_path: bool = True
     version: tuple[str, ...] = ()
+
+    @property
+    def binary(self) -> str:
+        """The file name that its project gives it."""
+        return self.binaries[0]
 
     @property
     def override(self) -> str:
@@ -95,7 +100,7 @@ def tool_table() -> Mapping[str, ToolSpec]:
     raw = tomllib.loads(Path(__file__).with_name("tools.toml").read_text())
     kits = {name: _kit(name, dict(fields), raw["debian"]) for name, fields in raw["kit"].items()}
     return {
-        name: ToolSpec(name=name, **({"binary": name} | _frozen(fields) | {"kit": kits[fields["kit"]]}))
+        name: ToolSpec(name=name, **({"binaries": (name,)} | _frozen(fields) | {"kit": kits[fields["kit"]]}))
         for name, fields in raw["tool"].items()
     }
 

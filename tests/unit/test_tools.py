@@ -89,6 +89,14 @@ def test_a_program_that_goes_by_the_name_it_is_called_keeps_that_name(bare: Path
     assert resolve_tool("redis-server").path == bare / "redis-server"
 
 
+@pytest.mark.parametrize("binary", ["alertmanager", "prometheus-alertmanager"])
+def test_a_program_is_found_under_its_own_name_and_under_the_one_that_distributions_give_it(
+    bare: Path, binary: str
+) -> None:
+    program(bare / binary)
+    assert resolve_tool("alertmanager").path == bare / binary
+
+
 def test_in_well_known_places_the_newest_version_wins(tmp_path: Path) -> None:
     for version in ("9.6", "15", "16"):
         program(tmp_path / version / "bin" / "postgres")
@@ -155,7 +163,7 @@ def test_milvus_is_the_unpacked_wheel_and_never_something_else_on_path(bare: Pat
 
 def test_missing_tools_asks_for_the_whole_table_or_for_the_names_given(bare: Path) -> None:
     program(bare / "redis-server")
-    assert [spec.name for spec in missing_tools()] == ["postgres", "initdb", "prometheus", "promtool", "milvus"]
+    assert [spec.name for spec in missing_tools()] == [name for name in tool_table() if name != "redis-server"]
     assert [spec.name for spec in missing_tools(["redis-server", "promtool"])] == ["promtool"]
 
 
@@ -212,6 +220,10 @@ def test_the_table_pins_no_version_and_names_no_address() -> None:
         ("prometheus", "prometheus", True),
         ("prometheus", "libjs-jquery", False),
         ("prometheus", "prometheus-node-exporter", False),
+        ("alertmanager", "prometheus-alertmanager", True),
+        ("alertmanager", "tzdata", False),
+        ("postgres-exporter", "daemon", False),
+        ("redis-exporter", "adduser", False),
     ],
 )
 def test_of_what_apt_names_programs_and_libraries_are_taken(kit: str, package: str, taken: bool) -> None:

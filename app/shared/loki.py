@@ -21,7 +21,6 @@ BACKOFF = 0.25  # seconds before the one retry
 QUEUE_SIZE = 10_000  # lines
 BATCH_LINES = 1_000
 BATCH_BYTES = 512 * 1_024
-_AGAIN = frozenset({429, 500, 502, 503, 504})
 _STOP = None
 
 
@@ -126,7 +125,8 @@ class LokiPusher:
             reply = self._session.post(self._url, data=body, timeout=self._timeout, allow_redirects=False)
         except requests.RequestException:
             return "unreachable", True
-        return None if reply.ok else ("refused", reply.status_code in _AGAIN)
+        status = reply.status_code
+        return None if 200 <= status < 300 else ("refused", status == 429 or status >= 500)
 
 
 def payload(service: str, batch: Sequence[Line]) -> bytes:

@@ -17,20 +17,25 @@ from harness.model.finding import Verdict
 from harness.model.load import LoadPlan
 from harness.model.openslo import load_objectives
 from harness.model.openslo_objective import Objective
+from harness.model.stackfile import StackFile, load_stackfile
 from harness.model.validation import Validation, load_validations
 from harness.results.events import EventWriter
 from harness.results.rundir import RunDir
 from harness.slo.judge import judge
 from harness.slo.objectives import Window
+from harness.stack.availability import needed_by, refuse_without, unavailable
 from harness.stack.runtime import Stack
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A validation with everything it names read and checked; nothing has started."""
+    """A validation with everything it names read and checked; nothing has started. stack: the file of its stack; needs:
+    services of it without which it is not validated."""
 
     validation: Validation
     objectives: tuple[Objective, ...]
+    stack: StackFile
+    needs: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +48,23 @@ class RunResult:
 
 def plan(path: Path, profile: str = "pr") -> list[Planned]:
     """Read a validation file and all it refers to. Raises UsageError, located, before anything is started."""
-    return [
-        Planned(validation, tuple(load_objectives(*validation.objective_paths)))
-        for validation in load_validations(path, profile)
-    ]
+    planned = []
+    for validation in load_validations(path, profile):
+        file, _ = load_stackfile(validation.stack_path)
+        objectives = tuple(load_objectives(*validation.objective_paths))
+        planned.append(Planned(validation, objectives, file, _needs(validation, file)))
+    return planned
+
+
+def _needs(validation: Validation, file: StackFile) -> frozenset[str]:
+    """All services that a validation cannot do without: the target, what it names, and what these need in turn."""
+    for at, name in enumerate(validation.needs or ()):
+        if name not in file.spec.services:
+            known = f"The stack has {', '.join(file.spec.services)}."
+            where = ("spec", "needs", at)
+            raise validation.document.error(where, "service-unknown", f"no service {name!r} in the stack", known)
+    target = file.spec.target.partition(".")[0]
+    return frozenset(needed_by(file, [target, *(validation.needs or ())], wishes=validation.needs is None))
 
 
 def refuse(path: Path, error: HarnessError, session: Session) -> RunResult:
@@ -84,6 +102,10 @@ def run(planned: Planned, session: Session) -> RunResult:
 def _measure(planned: Planned, session: Session, run: RunDir, writer: EventWriter) -> None:
     began = mono_ns()
     writer.emit(PhaseEvent("setup", "begin"))
+    if session.runtime == "local":  # before anything is started
+        refuse_without(
+            planned.stack, planned.needs, unavailable(planned.stack), f"validation {planned.validation.name}"
+        )
     stack = session.stack(planned.validation.stack_path, writer.emit)
     collector = Collector(stack, run, began)
     engine = LoadEngine(_load_plan(planned.validation, stack), run)
@@ -140,6 +162,7 @@ def _describe(planned: Planned, session: Session) -> dict[str, Any]:
     return {
         "schema": 1,
         **planned.validation.as_dict(),
+        "needs": sorted(planned.needs),
         "objectives": [objective.as_dict() for objective in planned.objectives],
         "overrides": {service: dict(env) for service, env in session.overrides.items()},
         "allowed_unvalidated": planned.validation.name in session.allow_unvalidated,

@@ -32,7 +32,7 @@ class Session:
     _stacks: dict[Path, Stack] = field(default_factory=dict)
 
     def stack(self, path: Path, emit: Callable[[Event], None]) -> Stack:
-        """The stack of `path`, brought up if it is not; one in which a service died is replaced."""
+        """The stack of `path`, brought up if it is not; one that is not as it should be any more is replaced."""
         if self.runtime != "local":
             raise HarnessError(
                 "runtime-not-built",
@@ -41,7 +41,7 @@ class Session:
                 outcome=Outcome.NOT_VALIDATED,
             )
         stack = self._stacks.get(path)
-        if stack is not None and stack.died():
+        if stack is not None and not stack.healthy():
             self._stacks.pop(path).close()
             stack = None
         if stack is None:

@@ -51,6 +51,7 @@ class Verdict:
 
     allowed_unvalidated: whoever ran it said by name that `not-validated` is acceptable; it counts as a pass then
     runtime, isolation: what brought the services up and what held their processes together; '' if none came up
+    unavailable: services of the stack that this machine could not run
     """
 
     name: str
@@ -58,6 +59,7 @@ class Verdict:
     allowed_unvalidated: bool = False
     runtime: str = ""
     isolation: str = ""
+    unavailable: tuple[str, ...] = ()
 
     @property
     def outcome(self) -> Outcome:
@@ -78,5 +80,6 @@ class Verdict:
             "allowed_unvalidated": self.allowed_unvalidated,
             "runtime": self.runtime,
             "isolation": self.isolation,
+            "unavailable": list(self.unavailable),
             "findings": [finding.as_dict() for finding in self.findings],
         }

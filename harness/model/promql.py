@@ -37,7 +37,8 @@ class PromQL:
 
     text: as written; metrics: names it reads, sorted; selectors: what it reads, without range, offset and @;
     counter: the selector whose raw samples can stand for the whole query, which is then that selector or a sum
-    of it, else None; ranged: it looks back over a range of its own.
+    of it, else None; ranged: it looks back over a range of its own; jobs: the scrape jobs that it names, as in
+    `{job="redis"}`.
     """
 
     text: str
@@ -45,6 +46,7 @@ class PromQL:
     selectors: tuple[str, ...]
     counter: str | None
     ranged: bool
+    jobs: tuple[str, ...] = ()
 
     def render(self, window_ns: int) -> str:
         """The query as it is sent, for a steady phase of `window_ns` nanoseconds."""
@@ -77,10 +79,11 @@ def parse_promql(text: str) -> PromQL:
         raise PromQLError("the query reads no series, so it cannot measure anything", 0)
     if any(vector.matchers.or_matchers for vector in vectors):
         raise PromQLError("Prometheus has no 'or' between label matchers", text.find(" or "))
-    names = {name for vector in vectors if (name := _name(vector)) is not None}
+    names = {name for vector in vectors if (name := _equal(vector, "__name__", vector.name)) is not None}
+    jobs = {job for vector in vectors if (job := _equal(vector, "job")) is not None}
     selectors = tuple(dict.fromkeys(_selector(vector) for vector in vectors))
     ranged = any(isinstance(node, (promql_parser.MatrixSelector, promql_parser.SubqueryExpr)) for node in nodes)
-    return PromQL(text, tuple(sorted(names)), selectors, _counter(tree), ranged)
+    return PromQL(text, tuple(sorted(names)), selectors, _counter(tree), ranged, tuple(sorted(jobs)))
 
 
 def check_query(document: Document, path: Path_, text: str) -> PromQL:
@@ -128,11 +131,12 @@ def _nodes(tree: Any) -> Iterator[Any]:
         open_.extend(reversed([*parts, *getattr(node, "args", ())]))
 
 
-def _name(vector: Any) -> str | None:
-    if vector.name:
-        return str(vector.name)
+def _equal(vector: Any, label: str, known: str | None = None) -> str | None:
+    """What a selector says that `label` is equal to, if it does; `known`: what it says in another way."""
+    if known:
+        return str(known)
     equal = promql_parser.MatchOp.Equal
-    return next((str(m.value) for m in vector.matchers.matchers if m.name == "__name__" and m.op == equal), None)
+    return next((str(m.value) for m in vector.matchers.matchers if m.name == label and m.op == equal), None)
 
 
 def _selector(vector: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,17 +12,10 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from harness.core.duration import parse_duration
 from harness.core.errors import UsageError
+from harness.model.builtins import BUILTINS
 from harness.model.source import Document, load_documents, parse_model
 from harness.model.stackrefs import check_references
 
-# The ports by which others may refer to a built-in service.
-BUILTIN_PORTS: dict[str, tuple[str, ...]] = {
-    "postgres": ("sql",),
-    "redis": ("resp",),
-    "milvus": ("grpc", "metrics"),
-    "prometheus": ("http",),
-    "otlp-sink": ("http",),
-}
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?")
 _LINK = re.compile(r"[a-z0-9][a-z0-9>-]*")
 
@@ -42,6 +36,14 @@ def _named(text: str, grammar: re.Pattern[str]) -> str:
     if not grammar.fullmatch(text):
         raise ValueError(f"{text!r} is not a name; use lower-case letters, digits and dashes")
     return text
+
+
+def _builtin(name: str) -> str:
+    if name not in BUILTINS:
+        near = difflib.get_close_matches(name, BUILTINS, 1, 0.5)
+        known = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(BUILTINS)}"
+        raise ValueError(f"no built-in service is called {name!r}; {known}")
+    return name
 
 
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0)]
@@ -77,14 +79,18 @@ class Metrics(_Model):
 
 
 class Service(_Model):
-    """One member: a built-in (`use`), a lasting `command`, or a `job` that must end with 0. `timeout` in seconds."""
+    """One member: a built-in (`use`), a lasting `command`, or a `job` that must end with 0. `timeout` in seconds.
 
-    use: Literal["postgres", "redis", "milvus", "prometheus", "otlp-sink"] | None = None
+    needs: what must be ready first, without which it cannot be; after: what must be ready first if it can be had.
+    """
+
+    use: Annotated[str, AfterValidator(_builtin)] | None = None
     command: Annotated[list[Text], Field(min_length=1)] | None = None
     job: Annotated[list[Text], Field(min_length=1)] | None = None
     config: str | None = None
     ports: list[Name] | dict[Name, PortNumber] = Field(default_factory=list)
     needs: list[str] = Field(default_factory=list)
+    after: list[str] = Field(default_factory=list)
     env: dict[str, Text] = Field(default_factory=dict)
     ready: Ready | None = None
     metrics: Metrics | None = None
@@ -95,10 +101,11 @@ class Service(_Model):
         kinds = [name for name in ("use", "command", "job") if getattr(self, name) is not None]
         if len(kinds) != 1:
             raise ValueError(f"give exactly one of use, command and job, not {' and '.join(kinds) or 'none'}")
-        if self.config is not None and self.use != "prometheus":
-            raise ValueError("only a service with `use: prometheus` has a config")
+        if self.config is not None and (self.use is None or not BUILTINS[self.use].config):
+            able = ", ".join(name for name, builtin in BUILTINS.items() if builtin.config)
+            raise ValueError(f"only a service with one of these in `use` has a config: {able}")
         if self.use is not None:
-            known = BUILTIN_PORTS[self.use]
+            known = BUILTINS[self.use].ports
             if isinstance(self.ports, list) and self.ports:
                 raise ValueError(
                     f"{self.use} brings its ports ({', '.join(known)}); to fix one write {{{known[0]}: N}}"
@@ -120,7 +127,7 @@ class Service(_Model):
     @property
     def port_names(self) -> tuple[str, ...]:
         """The ports that others may name."""
-        return BUILTIN_PORTS[self.use] if self.use is not None else tuple(self.ports)
+        return BUILTINS[self.use].ports if self.use is not None else tuple(self.ports)
 
     def texts(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
         """Every text that may hold placeholders, with its path below the service."""
@@ -134,6 +141,16 @@ class Service(_Model):
             yield ("ready", "http"), self.ready.http
         if self.ready is not None and self.ready.tcp is not None:
             yield ("ready", "tcp"), self.ready.tcp
+
+    @property
+    def exports_metrics(self) -> bool:
+        """Whether it has a metrics endpoint that we know of."""
+        return self.metrics is not None or (self.use is not None and BUILTINS[self.use].metrics)
+
+    @property
+    def watches(self) -> bool:
+        """Whether it only looks on: without it data are missing, and the system is as before."""
+        return self.use is not None and BUILTINS[self.use].watches
 
     @property
     def fixed_ports(self) -> dict[str, int]:
@@ -169,6 +186,10 @@ class Spec(_Model):
     artefacts: dict[Name, Artefact] = Field(default_factory=dict)
     target: str
     counters: dict[str, Counter] = Field(default_factory=dict)
+
+    def services_of(self, kind: str) -> list[str]:
+        """The names of the services with `use: kind`."""
+        return [name for name, service in self.services.items() if service.use == kind]
 
 
 class Metadata(_Model):

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from harness.core.errors import UsageError
+from harness.model.builtins import BUILTINS
 from harness.model.source import Document
 from harness.model.template import placeholders
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 Steps = tuple[str | int, ...]
 RESERVED = ("links", "supervisor")  # processes of the runtime itself
-_KINDS = ("address", "port", "link", "artefact", "dir", "scale")
+_KINDS = ("address", "port", "link", "artefact", "dir", "scale", "unavailable")
 
 
 def check_references(file: StackFile, document: Document) -> None:
@@ -48,16 +49,29 @@ class _Check:
             where: Steps = ("spec", "counters", name, "service")
             self._known(where, "service", counter.service, spec.services)
             service = spec.services[counter.service]
-            if service.metrics is None and service.use not in ("milvus", "prometheus"):
+            if not service.exports_metrics:
                 self._refuse(where, f"service {counter.service!r} declares no metrics", "Add `metrics: {port: ...}`.")
         self._cycles()
 
     def _service(self, name: str) -> None:
         service = self.spec.services[name]
-        for at, need in enumerate(service.needs):
-            self._known(("spec", "services", name, "needs", at), "service", need, self.spec.services)
+        for field in ("needs", "after"):
+            for at, other in enumerate(getattr(service, field)):
+                self._known(("spec", "services", name, field, at), "service", other, self.spec.services)
+        self._peers(name)
         for steps, text in service.texts():
             self._template(("spec", "services", name, *steps), text, _KINDS)
+
+    def _peers(self, name: str) -> None:
+        use = self.spec.services[name].use
+        builtin = BUILTINS[use] if use is not None else None
+        for kind in builtin.peers if builtin is not None else ():
+            found = self.spec.services_of(kind)
+            where: Steps = ("spec", "services", name, "use")
+            if builtin is not None and kind == builtin.of and not found:
+                self._refuse(where, f"{use} has no service with `use: {kind}` to watch", "Add one, or remove this.")
+            if len(found) > 1:
+                self._refuse(where, f"{use} cannot choose between {' and '.join(found)}", f"Keep one {kind}.")
 
     def _template(self, where: Steps, text: str, kinds: Iterable[str]) -> None:
         spec = self.spec
@@ -84,8 +98,9 @@ class _Check:
                 circle = " -> ".join((*trail[trail.index(name) :], name))
                 self._refuse(("spec", "services", name, "needs"), f"needs go in a circle: {circle}", "Break it.")
             if name not in done:
-                for need in self.spec.services[name].needs:
-                    visit(need, (*trail, name))
+                service = self.spec.services[name]
+                for other in (*service.needs, *service.after):
+                    visit(other, (*trail, name))
                 done.add(name)
 
         for name in self.spec.services:

@@ -73,6 +73,7 @@ class Spec(_Model):
     load: Load
     thresholds: dict[str, list[str]] = Field(default_factory=dict)
     objectives: list[str] = Field(default_factory=list)
+    needs: list[str] | None = None
     profiles: dict[Literal["pr", "nightly", "release"], LoadOverride] = Field(default_factory=dict)
     silent: Any = None
     alerts: Any = None
@@ -93,7 +94,8 @@ class _File(_Model):
 class Validation:
     """A validation as resolved for one profile: paths exist, thresholds are parsed.
 
-    path: the file; root: the directory that holds stack.yaml, from which scenarios are named.
+    path: the file; root: the directory that holds stack.yaml, from which scenarios are named; needs: the services
+    without which it cannot be judged, beside the target's own needs; None: all that the target works with.
     """
 
     def __init__(self, document: Document, profile: str = "pr") -> None:
@@ -115,6 +117,7 @@ class Validation:
         self.stack_path = self._find_stack(spec.stack)
         self.root = self.stack_path.parent
         self.scenario = self._find(("spec", "scenario"), spec.scenario)
+        self.needs = spec.needs
         self.objective_paths = [self._find(("spec", "objectives", at), name) for at, name in enumerate(spec.objectives)]
         self.thresholds = [
             self._threshold(selector, at, text)

@@ -115,4 +115,6 @@ def print_verdicts(results: Sequence[tuple[Verdict, str]], console: Console) -> 
         console.print(verdict_table(verdict))
         for reason in reasons(verdict):
             console.print(reason, markup=False, soft_wrap=True)
+        if verdict.unavailable:
+            console.print(f"this machine ran it without {', '.join(verdict.unavailable)}", markup=False, soft_wrap=True)
         console.print(f"run: {path}", markup=False, soft_wrap=True)

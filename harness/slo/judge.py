@@ -15,6 +15,7 @@ from harness.slo.conditions import judge_ending, judge_generator, judge_services
 from harness.slo.counts import EVIDENCE, judge_counts
 from harness.slo.objectives import judge_objective
 from harness.slo.thresholds import judge_threshold
+from harness.slo.unavailable import without_services
 
 
 def judge(run: RunDir) -> Verdict:
@@ -32,22 +33,24 @@ def judge(run: RunDir) -> Verdict:
     if error is not None and not samples.workers:
         findings = _not_judged(plan, Outcome(error["outcome"]))
     else:
-        findings = [*_promises(run, plan, samples), *_conditions(run, plan, samples)]
+        findings = [*_promises(run, plan, samples, stack or {}), *_conditions(run, plan, samples)]
     if stack is not None:
         findings.append(judge_services(stack["died"]))
     if error is not None:
         findings.append(judge_ending(error))
     held = {name: stack[name] for name in ("runtime", "isolation")} if stack is not None else {}
-    return Verdict(plan["name"], tuple(findings), plan["allowed_unvalidated"], **held)
+    missing = tuple(stack["unavailable"]) if stack is not None else ()
+    return Verdict(plan["name"], tuple(findings), plan["allowed_unvalidated"], **held, unavailable=missing)
 
 
-def _promises(run: RunDir, plan: dict[str, Any], samples: Samples) -> list[Finding]:
+def _promises(run: RunDir, plan: dict[str, Any], samples: Samples, stack: dict[str, Any]) -> list[Finding]:
     seconds = plan["load"]["duration"] / 1e9
     findings = [judge_threshold(parse_threshold(*texts), samples, seconds) for texts in plan["thresholds"]]
     for described in plan["objectives"]:
         objective = objective_from_dict(described)
         evidence = _optional(run, objective.evidence_path)
-        findings.append(judge_objective(objective, evidence) if evidence else _never_asked(objective.id))
+        finding = judge_objective(objective, evidence) if evidence else _never_asked(objective.id)
+        findings.append(without_services(objective, finding, stack))
     return findings
 
 

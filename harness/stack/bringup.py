@@ -9,10 +9,12 @@ from pathlib import Path
 import orjson
 
 from harness.core.errors import HarnessError
+from harness.model.builtins import BUILTINS
 from harness.model.events import Event, StackEvent
-from harness.model.stackfile import Artefact, Service, StackFile
+from harness.model.stackfile import Artefact, Service
 from harness.model.template import fill, placeholders
 from harness.stack.artefacts import Build
+from harness.stack.availability import hard_needs
 from harness.stack.control import Control
 from harness.stack.layout import Layout
 from harness.stack.leftovers import NOTES
@@ -40,11 +42,21 @@ def context(layout: Layout, name: str, python: str, isolation: str) -> Context:
         ports=layout.ports[name],
         scale=layout.file.spec.timeScale,
         config=None if service.config is None else layout.root / service.config,
-        scrape={job: layout.address(ref) for job, ref in layout.file.spec.scrape.items()},
+        scrape=layout.scrape(),
+        peers=_peers(layout, service),
         tool=resolve_tool,
         outside=layout.directory / NOTES,
         scratch=scratch_dir(layout.directory.name),
     )
+
+
+def _peers(layout: Layout, service: Service) -> dict[str, str]:
+    found = {}
+    for kind in BUILTINS[service.use].peers if service.use is not None else ():
+        for name, one in layout.services.items():
+            if one.use == kind:
+                found[kind] = layout.address(f"{name}.{one.port_names[0]}")
+    return found
 
 
 def probe_of(layout: Layout, name: str, python: str, isolation: str) -> Probe | None:
@@ -76,7 +88,7 @@ def build_units(layout: Layout, control: Control, python: str, isolation: str, o
         )
     if spec.links:
         units.append(_links(layout, _spawner(layout, LINKS, control, python, {}), python))
-    for name, service in spec.services.items():
+    for name, service in layout.services.items():
         values = layout.values(name)
         env = {key: fill(text, values) for key, text in service.env.items()} | dict(overrides.get(name, {}))
         spawner = _spawner(layout, name, control, python, env)
@@ -96,7 +108,8 @@ def _service(layout: Layout, name: str, service: Service, spawner: Spawner, pyth
     probe = probe_of(layout, name, python, isolation)
     texts = [text for _, text in service.texts()]
     made = {f"artefact/{what}" for text in texts for kind, what in placeholders(text) if kind == "artefact"}
-    needs = frozenset(service.needs) | made
+    after = [other for other in service.after if other in layout.services]
+    needs = frozenset((*hard_needs(layout.file, name), *after)) | made
     if service.use is not None:
         recipe, told = RECIPES[service.use], context(layout, name, python, isolation)
         return ServiceUnit(name, needs, service.timeout, spawner, lambda: recipe.render(told), probe)
@@ -196,10 +209,3 @@ def _failed(unit: Unit, how: str, emit: Callable[[Event], None]) -> HarnessError
     slug = "artefact-failed" if unit.artefact else "service-failed"
     said = f"; its last lines:\n{lines}" if lines else "; it wrote no log"
     return HarnessError(slug, f"{unit.name} {how}{said}", "The reason should stand in these lines; correct it.")
-
-
-def check_tools(file: StackFile) -> None:
-    """Find every program that the stack needs. Raises HarnessError missing-binary before anything is started."""
-    for service in file.spec.services.values():
-        for tool in RECIPES[service.use].tools if service.use is not None else ():
-            resolve_tool(tool)

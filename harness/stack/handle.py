@@ -22,7 +22,8 @@ SUPERVISOR = "supervisor"
 
 @dataclass(frozen=True, slots=True)
 class ServiceStatus:
-    """One service. state: healthy (runs, and was ready) | done (a job) | stopped (asked) | exited (unasked) | lost.
+    """One service. state: healthy (runs, and was ready) | done (a job) | stopped (asked) | exited (unasked) | lost |
+    unavailable (cannot be had on this machine).
 
     pid: as seen from here, None unless it runs; healthy: seconds from the start of the stack until it was ready;
     version: what the server itself reports, '' if nothing; addresses: host:port of the ports others may name.
@@ -66,6 +67,7 @@ class Stack:
         self.directory = layout.directory
         self.scale = layout.file.spec.timeScale
         self.reused = reused
+        self.unavailable = layout.unavailable
         self._layout = layout
         self._control = control
         self._info = info
@@ -101,6 +103,10 @@ class Stack:
             raise UsageError("service-unknown", f"{service} declares no metrics", "Add `metrics: {port: ...}`.")
         return f"http://{self.address(f'{service}.{recipe.metrics[0]}')}{recipe.metrics[1]}"
 
+    def scrape(self) -> dict[str, str]:
+        """Prometheus job -> host:port, for each job whose service can be had here."""
+        return self._layout.scrape()
+
     def service_dir(self, service: str) -> Path:
         """The directory that ${dir} stands for."""
         self._known(service)
@@ -126,7 +132,10 @@ class Stack:
         return [self._status(name, processes.get(name), outside) for name in self.file.spec.services]
 
     def _status(self, name: str, process: dict[str, Any] | None, outside: dict[int, int]) -> ServiceStatus:
-        service, ready = self.file.spec.services[name], self._info["ready"][name]
+        service = self.file.spec.services[name]
+        if name in self.unavailable:
+            return ServiceStatus(name, "unavailable", None, None, 0.0, "", 0, ())
+        ready = self._info["ready"][name]
         is_job = service.job is not None
         addresses = tuple(self.address(f"{name}.{port}") for port in service.port_names)
         version = "" if is_job else ready["detail"]
@@ -143,10 +152,10 @@ class Stack:
         return ServiceStatus(name, state, pid, code, ready["seconds"], version, restarts, addresses)
 
     def healthy(self) -> bool:
-        """Whether every service runs and answers, and every job had its end."""
-        if any(one.state not in ("healthy", "done") for one in self.services()):
+        """Whether every service that can be had runs and answers, and every job had its end."""
+        if any(one.state not in ("healthy", "done", "unavailable") for one in self.services()):
             return False
-        probes = [probe_of(self._layout, name, "", self.isolation) for name in self.file.spec.services]
+        probes = [probe_of(self._layout, name, "", self.isolation) for name in self._layout.services]
         return all(probe() is not None for probe in probes if probe is not None)
 
     def died(self) -> list[ServiceDied]:

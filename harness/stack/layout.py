@@ -10,6 +10,7 @@ from pathlib import Path
 import harness
 from harness.model.stackfile import Service, StackFile
 from harness.stack import procfs
+from harness.stack.availability import Unavailable
 from harness.stack.ports import PortBlock, fixed_port
 from harness.stack.services import RECIPES
 
@@ -18,7 +19,8 @@ HOST = "127.0.0.1"
 
 @dataclass
 class Layout:
-    """Assignments of one stack. ports: service -> port name -> number; links: name -> number of the near end."""
+    """Assignments of one stack. ports: service -> port name -> number; links: name -> number of the near end;
+    unavailable: services that this machine cannot run, which have ports all the same, where nobody listens."""
 
     file: StackFile
     root: Path
@@ -26,6 +28,7 @@ class Layout:
     ports: Mapping[str, Mapping[str, int]]
     links: Mapping[str, int]
     artefacts: dict[str, Path] = field(default_factory=dict)
+    unavailable: Mapping[str, Unavailable] = field(default_factory=dict)
 
     def port(self, ref: str) -> int:
         """The number of SERVICE.PORT. Raises KeyError."""
@@ -34,6 +37,16 @@ class Layout:
 
     def address(self, ref: str) -> str:
         return f"{HOST}:{self.port(ref)}"
+
+    @property
+    def services(self) -> dict[str, Service]:
+        """The services that can be had here, by name, in the order of the file."""
+        return {name: one for name, one in self.file.spec.services.items() if name not in self.unavailable}
+
+    def scrape(self) -> dict[str, str]:
+        """Prometheus job -> host:port of its only target, for the services that can be had here."""
+        jobs = self.file.spec.scrape.items()
+        return {job: self.address(ref) for job, ref in jobs if ref.partition(".")[0] in self.services}
 
     def link(self, name: str) -> str:
         return f"{HOST}:{self.links[name]}"
@@ -46,7 +59,11 @@ class Layout:
 
     def values(self, service: str) -> dict[str, str]:
         """What each placeholder stands for in the texts of a service."""
-        values = {"dir": str(self.service_dir(service)), "scale": f"{self.file.spec.timeScale:g}"}
+        values = {
+            "dir": str(self.service_dir(service)),
+            "scale": f"{self.file.spec.timeScale:g}",
+            "unavailable": ",".join(self.unavailable),
+        }
         for name, ports in self.ports.items():
             for port, number in ports.items():
                 values[f"address:{name}.{port}"] = f"{HOST}:{number}"

@@ -19,7 +19,8 @@ from harness.model.events import Event, StackEvent
 from harness.model.source import Document
 from harness.model.stackfile import StackFile, load_stackfile
 from harness.stack.artefacts import artefact_paths
-from harness.stack.bringup import Overrides, bring_up, build_units, check_tools
+from harness.stack.availability import Unavailable, refuse_without, unavailable
+from harness.stack.bringup import Overrides, bring_up, build_units
 from harness.stack.control import Control
 from harness.stack.handle import Stack
 from harness.stack.launch import Launched, wait_gone
@@ -31,7 +32,7 @@ __all__ = ["RunningStack", "Stack", "down", "find_running", "list_running", "up"
 
 INFO = "stack.json"
 _NOT_THE_SYSTEM = frozenset({"tests", "results", "scenarios", "node_modules", "__pycache__"})
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +59,9 @@ def up(
     lease: the stack ends with this process, however it ends; without, it stays until `down`. overrides: environment
     per service that beats stack.yaml's. Progress is told to `emit` as StackEvents.
 
-    Raises UsageError for the file (located), HarnessError: missing-binary, port-taken, no-ports, supervisor-failed,
-    service-failed, artefact-failed, stack-lost. Whatever it raises, nothing of the stack is left.
+    A service that this machine cannot run is left out, with all that needs it, and told as `unavailable`.
+    Raises UsageError for the file (located), HarnessError: service-unavailable (the target is), port-taken, no-ports,
+    supervisor-failed, service-failed, artefact-failed, stack-lost. Whatever it raises, nothing of the stack is left.
     """
     began = time.monotonic()
     path, overrides = stackfile.resolve(), overrides or {}
@@ -69,7 +71,10 @@ def up(
     if allow_reuse and (found := find_running(path, overrides, python=python)) is not None:
         emit(StackEvent(file.metadata.name, "ready", 0.0, f"stack {found.id} was up already"))
         return found
-    check_tools(file)
+    missing = unavailable(file)
+    refuse_without(file, [file.spec.target.partition(".")[0]], missing, f"stack {file.metadata.name}")
+    for name, why in missing.items():
+        emit(StackEvent(name, "unavailable", detail=f"{why.cause}; remedy: {why.remedy}"))
     artefacts = artefact_paths(file, document, path.parent)
     fixed = fixed_ports(file)
     sweep()
@@ -77,7 +82,7 @@ def up(
     ports, links = assign(file, fixed, block)
     launched = Launched(python, block)
     try:
-        layout = Layout(file, path.parent, launched.directory, ports, links, artefacts)
+        layout = Layout(file, path.parent, launched.directory, ports, links, artefacts, missing)
         units = build_units(layout, launched.control, python, launched.isolation, overrides)
         ready = bring_up(units, layout, launched.control, emit, began)
         if not lease:
@@ -87,7 +92,7 @@ def up(
             "id": launched.id,
             "name": file.metadata.name,
             "path": str(path),
-            "hash": _hash(path, file, overrides, artefacts, python),
+            "hash": _hash(path, file, overrides, artefacts, missing, python),
             "isolation": launched.isolation,
             "leased": lease,
             "python": python,
@@ -95,6 +100,7 @@ def up(
             "ports": ports,
             "links": links,
             "artefacts": {name: str(one) for name, one in artefacts.items()},
+            "unavailable": {name: why.as_dict() for name, why in missing.items()},
             "ready": {name: {"seconds": seconds, "detail": detail} for name, (seconds, detail) in ready.items()},
         }
         write_json(launched.directory / INFO, info)
@@ -117,7 +123,8 @@ def find_running(stackfile: Path, overrides: Overrides | None = None, *, python:
     path = stackfile.resolve()
     file, document = load_stackfile(path)
     artefacts = artefact_paths(file, document, path.parent)
-    wanted = _hash(path, file, overrides or {}, artefacts, python)
+    missing = unavailable(file)
+    wanted = _hash(path, file, overrides or {}, artefacts, missing, python)
     for directory, info in _released():
         if info["hash"] != wanted:
             continue
@@ -125,7 +132,7 @@ def find_running(stackfile: Path, overrides: Overrides | None = None, *, python:
             control = Control(info["id"])
         except HarnessError:
             continue  # it ended meanwhile
-        layout = Layout(file, path.parent, directory, info["ports"], info["links"], artefacts)
+        layout = Layout(file, path.parent, directory, info["ports"], info["links"], artefacts, missing)
         stack = Stack(layout, control, info, launched=None, reused=True)
         if stack.healthy():
             return stack
@@ -189,7 +196,14 @@ def _sources(root: Path) -> list[tuple[str, int, int]]:
     return sorted(found)
 
 
-def _hash(path: Path, file: StackFile, overrides: Overrides, artefacts: Mapping[str, Path], python: str) -> str:
+def _hash(
+    path: Path,
+    file: StackFile,
+    overrides: Overrides,
+    artefacts: Mapping[str, Path],
+    missing: Mapping[str, Unavailable],
+    python: str,
+) -> str:
     """Of everything that makes two stacks the same, as far as files tell."""
     configs = {
         service.config: hashlib.sha256((path.parent / service.config).read_bytes()).hexdigest()
@@ -205,4 +219,4 @@ def _hash(path: Path, file: StackFile, overrides: Overrides, artefacts: Mapping[
         settings,
         _sources(path.parent),
     )
-    return hashlib.sha256(repr((*parts, sorted(artefacts.items()), python)).encode()).hexdigest()
+    return hashlib.sha256(repr((*parts, sorted(artefacts.items()), sorted(missing), python)).encode()).hexdigest()

@@ -7,44 +7,47 @@ the difference of two raw readings can, if no request is under way at either.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
 from harness.core.errors import HarnessError
 
+T = TypeVar("T")
 
-def read_counter(url: str, series: str, *, timeout: float = 2.0) -> float:
-    """The sum of all series named `series` at the metrics endpoint `url`.
+
+def read_counters(url: str, names: Sequence[str], *, timeout: float = 2.0) -> dict[str, float]:
+    """Name -> the sum of all series of that name at the metrics endpoint `url`, from one reading.
 
     Raises HarnessError: counter-unreadable (no answer, not the exposition format), counter-missing (no such series).
     """
+    found: dict[str, list[float]] = {name: [] for name in names}
     try:
         reply = requests.get(url, timeout=timeout)
         reply.raise_for_status()
-        values = [
-            sample.value
-            for family in text_string_to_metric_families(reply.text)
-            for sample in family.samples
-            if sample.name == series
-        ]
+        for family in text_string_to_metric_families(reply.text):
+            for sample in family.samples:
+                if sample.name in found:
+                    found[sample.name].append(sample.value)
     except (requests.RequestException, ValueError) as error:
         raise HarnessError(
             "counter-unreadable",
-            f"{series} could not be read from {url}: {error}",
+            f"{', '.join(names)} could not be read from {url}: {error}",
             "Look at the service's log: it must answer there before and after the load.",
         ) from error
-    if not values:
-        raise HarnessError(
-            "counter-missing",
-            f"{url} exports no series {series}",
-            "Correct `counters` in stack.yaml, or export the counter and initialise it to 0.",
-        )
-    return sum(values)
+    for name, values in found.items():
+        if not values:
+            raise HarnessError(
+                "counter-missing",
+                f"{url} exports no series {name}",
+                "Correct `counters` in stack.yaml, or export the counter and initialise it to 0.",
+            )
+    return {name: sum(values) for name, values in found.items()}
 
 
-def read_idle(read: Callable[[], float], *, settle: float = 0.3, deadline: float = 15.0) -> float:
+def read_idle(read: Callable[[], T], *, settle: float = 0.3, deadline: float = 15.0) -> T:
     """`read()` once it has stood still for `settle` seconds: nothing is under way any more.
 
     Raises HarnessError counter-restless when it still moves after `deadline` seconds.

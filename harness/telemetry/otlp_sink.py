@@ -8,17 +8,12 @@ it listens; GET /stats is JSON: received, dropped, refused, bytes, file. Each sp
 
 from __future__ import annotations
 
-import argparse
 import os
-import socket
-import sys
 import zlib
-from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
-import uvicorn
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
@@ -27,27 +22,19 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 
 from harness.core.clock import wall_ns
-from harness.telemetry.otlp_spans import SpanFile, span_lines
+from harness.telemetry.line_file import LineFile
+from harness.telemetry.otlp_spans import span_lines
+from harness.telemetry.sink import Receive, Refused, Send, answer, read_body, serve_sink
 
-MAX_FILE = 256 << 20
 MAX_BODY = 16 << 20  # as sent
 MAX_PLAIN = 64 << 20  # unpacked
 PROTOBUF = b"application/x-protobuf"
 
-Send = Callable[[dict[str, Any]], Awaitable[None]]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
 
-
-class _Refused(Exception):
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-class Sink:
+class SpanSink:
     """The ASGI application, and what it counts. One event loop, one file."""
 
-    def __init__(self, file: SpanFile) -> None:
+    def __init__(self, file: LineFile) -> None:
         self.file = file
         self.received = 0  # spans in requests that could be read
         self.dropped = 0  # of these, not written
@@ -59,12 +46,12 @@ class Sink:
         if route == ("POST", "/v1/traces"):
             await self._export(scope, receive, send)
         elif route in (("GET", "/healthz"), ("HEAD", "/healthz")):
-            await _answer(send, 200, b"ok\n", b"text/plain")
+            await answer(send, 200, b"ok\n", b"text/plain")
         elif route == ("GET", "/stats"):
-            await _answer(send, 200, orjson.dumps(self.stats()), b"application/json")
+            await answer(send, 200, orjson.dumps(self.stats()), b"application/json")
         else:
             known = scope["path"] in ("/v1/traces", "/healthz", "/stats")
-            await _answer(send, 405 if known else 404, b"", b"text/plain")
+            await answer(send, 405 if known else 404, b"", b"text/plain")
 
     def stats(self) -> dict[str, int]:
         """Counts since the start; `file` is the size of the file in bytes."""
@@ -80,11 +67,11 @@ class Sink:
         try:
             headers = dict(scope["headers"])
             request = _parse(await self._body(headers, receive), headers)
-        except _Refused as refused:
+        except Refused as refused:
             self.refused += 1
             # Whoever is refused in mid-body still sends: the connection is not fit for another request.
             status = Status(code=3, message=str(refused)).SerializeToString()
-            await _answer(send, refused.status, status, PROTOBUF, close=True)
+            await answer(send, refused.status, status, PROTOBUF, close=True)
             return
         lines = span_lines(request, wall_ns())
         written, why = self.file.append(lines)
@@ -95,25 +82,16 @@ class Sink:
         if lost:
             response.partial_success.rejected_spans = lost
             response.partial_success.error_message = why
-        await _answer(send, 200, response.SerializeToString(), PROTOBUF)
+        await answer(send, 200, response.SerializeToString(), PROTOBUF)
 
     async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
         kind = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
         if kind != PROTOBUF:
-            raise _Refused(415, f"content type {kind.decode('latin-1')!r}; application/x-protobuf is read")
-        parts, size = [], 0
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise _Refused(400, "the sender hung up")
-            part = message.get("body", b"")
-            size += len(part)
-            self.bytes += len(part)
-            if size > MAX_BODY:
-                raise _Refused(413, f"more than {MAX_BODY} bytes in one request")
-            parts.append(part)
-            if not message.get("more_body"):
-                return b"".join(parts)
+            raise Refused(415, f"content type {kind.decode('latin-1')!r}; application/x-protobuf is read")
+        return await read_body(receive, MAX_BODY, self._count)
+
+    def _count(self, size: int) -> None:
+        self.bytes += size
 
 
 def _parse(body: bytes, headers: dict[bytes, bytes]) -> ExportTraceServiceRequest:
@@ -121,11 +99,11 @@ def _parse(body: bytes, headers: dict[bytes, bytes]) -> ExportTraceServiceReques
     if encoding == b"gzip":
         body = _gunzip(body)
     elif encoding != b"identity":
-        raise _Refused(415, f"content encoding {encoding.decode('latin-1')!r}; gzip and none are read")
+        raise Refused(415, f"content encoding {encoding.decode('latin-1')!r}; gzip and none are read")
     try:
         request: ExportTraceServiceRequest = ExportTraceServiceRequest.FromString(body)
     except DecodeError as error:
-        raise _Refused(400, f"not an ExportTraceServiceRequest: {error}") from None
+        raise Refused(400, f"not an ExportTraceServiceRequest: {error}") from None
     return request
 
 
@@ -134,53 +112,16 @@ def _gunzip(body: bytes) -> bytes:
     try:
         plain = unpacker.decompress(body, MAX_PLAIN)
     except zlib.error as error:
-        raise _Refused(400, f"not gzip: {error}") from None
+        raise Refused(400, f"not gzip: {error}") from None
     if unpacker.unconsumed_tail:
-        raise _Refused(413, f"more than {MAX_PLAIN} bytes when unpacked")
+        raise Refused(413, f"more than {MAX_PLAIN} bytes when unpacked")
     if not unpacker.eof or unpacker.unused_data:
-        raise _Refused(400, "the gzip stream is cut off, or followed by something else")
+        raise Refused(400, "the gzip stream is cut off, or followed by something else")
     return plain
 
 
-async def _answer(send: Send, status: int, body: bytes, kind: bytes, *, close: bool = False) -> None:
-    headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
-    if close:
-        headers.append((b"connection", b"close"))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Serve until SIGTERM or SIGINT. Port 0 takes a free one; the address is the first line on standard output."""
-    parser = argparse.ArgumentParser(prog="otlp_sink", description="Keeps OTLP spans in a file, one JSON line each.")
-    parser.add_argument("--listen", required=True, metavar="HOST:PORT")
-    parser.add_argument("--out", required=True, type=Path, metavar="FILE")
-    parser.add_argument("--max-bytes", type=int, default=MAX_FILE, help="size at which spans are dropped and counted")
-    options = parser.parse_args(arguments)
-    host, _, port = options.listen.rpartition(":")
-    if not host or not port.isdigit() or int(port) > 65535:
-        parser.error(f"--listen {options.listen!r} is not HOST:PORT")
-    try:
-        listener = socket.create_server((host, int(port)), backlog=128)
-        file = SpanFile(options.out, options.max_bytes)
-    except OSError as error:
-        sys.exit(f"otlp_sink: {error}")
-    sys.stdout.write("listening on {}:{}\n".format(*listener.getsockname()[:2]))
-    sys.stdout.flush()
-    config = uvicorn.Config(
-        Sink(file),
-        loop="asyncio",
-        http="httptools",
-        ws="none",
-        lifespan="off",
-        access_log=False,
-        log_level="warning",
-        timeout_graceful_shutdown=1,
-    )
-    try:
-        uvicorn.Server(config).run(sockets=[listener])
-    finally:
-        file.close()
+    serve_sink("otlp_sink", "Keeps OTLP spans in a file, one JSON line each.", SpanSink, arguments)
 
 
 if __name__ == "__main__":

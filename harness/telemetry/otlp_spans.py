@@ -1,4 +1,4 @@
-"""Spans as JSON lines, and the bounded file that keeps them.
+"""Spans as JSON lines.
 
 A line: trace_id, span_id, parent_span_id (hexadecimal; "" for a root), name, kind (server, client, ...), start_ns,
 end_ns (unix), status ({"code": unset | ok | error, "message"}), attributes, resource (its attributes), scope (name of
@@ -8,9 +8,7 @@ the instrumentation), received_ns. Events and links of spans are not kept.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -69,34 +67,3 @@ def _value(value: Any, depth: int = 0) -> Any:
 
 def _name(names: Sequence[str], number: int) -> str:
     return names[number] if 0 <= number < len(names) else str(number)
-
-
-class SpanFile:
-    """A file of lines that never grows past `limit` bytes. What append returned as written, any reader sees."""
-
-    def __init__(self, path: Path, limit: int) -> None:
-        """Raises OSError. Lines that are there already stay, and count."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        self._limit = limit
-        self.size = os.fstat(self._fd).st_size
-
-    def append(self, lines: Sequence[bytes]) -> tuple[int, str]:
-        """(how many lines were written, why not the others)."""
-        fit, size = 0, self.size
-        while fit < len(lines) and size + len(lines[fit]) <= self._limit:
-            size += len(lines[fit])
-            fit += 1
-        why = f"the file is at its limit of {self._limit} bytes" if fit < len(lines) else ""
-        left = memoryview(b"".join(lines[:fit]))
-        try:
-            while left:
-                left = left[os.write(self._fd, left) :]
-        except OSError as error:
-            os.ftruncate(self._fd, self.size)  # no torn line for the reader
-            return 0, str(error)
-        self.size = size
-        return fit, why
-
-    def close(self) -> None:
-        os.close(self._fd)

@@ -79,7 +79,7 @@ def test_prometheus_is_pointed_at_the_stack_and_its_durations_divided() -> None:
             {"job_name": "elsewhere", "static_configs": [{"targets": ["b:1"]}]},
         ],
     }
-    made = rendered(config, {"here": "127.0.0.1:5"}, 15, "abc")
+    made = rendered(config, {"here": "127.0.0.1:5"}, None, 15, "abc")
     assert made["global"] == {
         "scrape_interval": "1000ms",
         "evaluation_interval": "4000ms",

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from harness.core.errors import UsageError
-from harness.model.stackfile import BUILTIN_PORTS, load_stackfile
+from harness.model.builtins import BUILTINS
+from harness.model.stackfile import load_stackfile
 from harness.stack.services import RECIPES
 
 ROOT = Path(__file__).parent.parent.parent
@@ -55,9 +56,10 @@ def test_the_small_stack_is_sound(tmp_path: Path) -> None:
 
 
 def test_every_built_in_service_has_the_ports_that_a_file_may_name() -> None:
-    assert BUILTIN_PORTS.keys() == RECIPES.keys()
-    for name, ports in BUILTIN_PORTS.items():
-        assert RECIPES[name].ports[: len(ports)] == ports
+    assert BUILTINS.keys() == RECIPES.keys()
+    for name, builtin in BUILTINS.items():
+        assert RECIPES[name].ports[: len(builtin.ports)] == builtin.ports
+        assert (RECIPES[name].metrics is not None) == builtin.metrics
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,21 @@ from harness.stack.services.recipe import Command, Context, Plan, Recipe
 
 NOBODY = "65534"
 _INITDB = ("--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions")
+_LIBRARY = "pg_stat_statements"  # of PostgreSQL's own contrib modules, in the same package
+# What every stack wants of its PostgreSQL: statement statistics, and a role that may read them and nothing else.
+_SQL = (
+    "CREATE EXTENSION pg_stat_statements;",
+    "CREATE ROLE exporter LOGIN CONNECTION LIMIT 5;",
+    "GRANT pg_monitor TO exporter;",
+)
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
     "dynamic_shared_memory_type": "mmap",  # files in the data directory, not /dev/shm
     "max_connections": "100",
+    "shared_preload_libraries": _LIBRARY,
+    "pg_stat_statements.track": "all",
+    "track_io_timing": "on",
     "shared_buffers": "64MB",
     # A stack's data dies with it, so nothing waits for the disk: latencies are of the work, not of fsync.
     "fsync": "off",
@@ -31,15 +41,17 @@ _SETTINGS = {
     "log_timezone": "UTC",
 }
 
-# $1 the template in the cache, $2 the data directory, $3 where to copy it on the way into the cache, then initdb.
+# $1 the template in the cache, $2 the data directory, $3 where to copy it on the way into the cache, $4 the commands
+# that make the data directory. A single-user server ends with 0 whatever it thinks of the SQL, so its words are read.
 _PREPARE = """
 set -u
 template=$1 data=$2 new=$3
-shift 3
 if [ -f "$template/PG_VERSION" ]; then
   exec cp -a --reflink=auto "$template" "$data"
 fi
-"$@" || exit 1
+eval "$4" >"$data.log" 2>&1 || { cat "$data.log"; exit 1; }
+cat "$data.log"
+if grep -E "ERROR|FATAL|PANIC" "$data.log"; then exit 1; fi
 mkdir -p "$(dirname "$new")" && cp -a "$data" "$new" && mv -T "$new" "$template" || rm -rf "$new"
 exit 0
 """
@@ -63,19 +75,19 @@ def _render(context: Context) -> Plan:
     done = subprocess.run(
         [initdb.path, "--version"], capture_output=True, text=True, timeout=20, check=True, env={**initdb.env}
     )
-    version = done.stdout.strip()
-    key = hashlib.sha256(repr((version, str(initdb.path), _INITDB)).encode()).hexdigest()[:16]
+    recipe = (done.stdout.strip(), str(initdb.path), _INITDB, _SQL)
+    key = hashlib.sha256(repr(recipe).encode()).hexdigest()[:16]
     templates = cache_dir() / "postgres"
     templates.mkdir(parents=True, exist_ok=True)
-    run = (*prefix, str(initdb.path), "-D", str(data), *_INITDB)
-    script = _PREPARE
+    init = shlex.join((*prefix, str(initdb.path), "-D", str(data), *_INITDB))
+    preload = ("-c", f"shared_preload_libraries={_LIBRARY}", "-c", "dynamic_shared_memory_type=mmap")
+    single = shlex.join((*prefix, str(server.path), "--single", "-D", str(data), *preload, "postgres"))
+    make = f"{init} && printf '%s\\n' {shlex.join(_SQL)} | {single}"
     if prefix[:1] == ("setpriv",):
-        owner = f"chown -R {NOBODY}:{NOBODY}"
-        made = f"mkdir -m 700 {shlex.quote(str(data))} && {owner} {shlex.quote(str(data))}"
-        script = _PREPARE.replace('"$@" ||', f'{made} && "$@" ||')
+        make = f'mkdir -m 700 "$data" && chown {NOBODY}:{NOBODY} "$data" && {make}'
         key += "-nobody"
     paths = (str(templates / key), str(data), str(context.scratch / context.name))
-    prepare = Command(("sh", "-c", script, "prepare", *paths, *run), initdb.env)
+    prepare = Command(("sh", "-c", _PREPARE, "prepare", *paths, make), initdb.env)
     settings = {**_SETTINGS, "port": str(context.ports["sql"])}
     options = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
     return Plan(Command((*prefix, str(server.path), "-D", str(data), *options), server.env), (prepare,))

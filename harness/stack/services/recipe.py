@@ -21,8 +21,9 @@ class Tool(Protocol):
 @dataclass(frozen=True)
 class Context:
     """What a service is rendered from. directory: its own, it exists; ports: all of them by name; tool: finds programs,
-    raises HarnessError missing-binary; scrape: Prometheus job -> address; outside: the notes of
-    stray paths elsewhere; scratch: beside the cache, gone with the stack."""
+    raises HarnessError missing-binary; scrape: Prometheus job -> address; peers: kind of built-in service -> address of
+    the stack's one of that kind, where it has one; outside: the notes of stray paths elsewhere; scratch: beside the
+    cache, gone with the stack."""
 
     name: str
     directory: Path
@@ -33,6 +34,7 @@ class Context:
     scale: float
     config: Path | None
     scrape: Mapping[str, str]
+    peers: Mapping[str, str]
     tool: Callable[[str], Tool]
     outside: Path
     scratch: Path
@@ -64,7 +66,8 @@ class Recipe:
 
     ports: those that others may name come first, then its private ones; render: writes configuration below the
     service's directory and says what to run; probe: None while it is not ready, then the version that the server
-    itself reports ('' if it reports none); `grace`: seconds between the stop signal and SIGKILL.
+    itself reports ('' if it reports none); `grace`: seconds between the stop signal and SIGKILL; check: raises
+    HarnessError where this machine has its tools and cannot run it all the same.
     """
 
     tools: tuple[str, ...]  # as harness.stack.tools knows them
@@ -74,3 +77,4 @@ class Recipe:
     grace: float
     stop_signal: int = signal.SIGTERM
     metrics: tuple[str, str] | None = None  # port name and path
+    check: Callable[[Callable[[str], Tool]], None] | None = None

@@ -1,0 +1,19 @@
+"""The sink for Alertmanager's notifications: a process of this package, named here by its module and never imported."""
+
+from __future__ import annotations
+
+from harness.stack.probes import http_get
+from harness.stack.services.recipe import Command, Context, Plan, Recipe
+
+
+def _render(context: Context) -> Plan:
+    out = context.directory / "notifications.jsonl"
+    argv = (context.python, "-m", "harness.telemetry.webhook_sink", "--listen", context.address("http"))
+    return Plan(Command((*argv, "--out", str(out))))
+
+
+def _probe(context: Context) -> str | None:
+    return None if http_get(context.address("http"), "/healthz") is None else ""
+
+
+RECIPE = Recipe(tools=(), ports=("http",), render=_render, probe=_probe, grace=2.0)

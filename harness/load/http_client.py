@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from harness.load.http_connection import Connection, Runtime
@@ -144,6 +145,10 @@ class HttpClient:
             reply = Reply(status, connection.head, connection.body, failed, end - moment.since_ns)
         channel.finished(moment, start, end, reply)
         return reply
+
+    def one_trace(self) -> AbstractContextManager[str]:
+        """`with client.one_trace() as trace_id:` - the requests made in the block belong to one trace."""
+        return self._encoder.one_trace()
 
     def close(self) -> None:
         """Close the connection; the next request opens another."""

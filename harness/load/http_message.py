@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -38,6 +39,18 @@ class Encoder:
         self._known: dict[tuple[str, str], bytes] = {}
         # seeded by the system, not by the plan: equal seeds must not give equal trace ids
         self._bits: Callable[[int], int] | None = random.Random().getrandbits if trace else None
+        self._trace_id: int | None = None
+
+    @contextmanager
+    def one_trace(self) -> Iterator[str]:
+        """Requests encoded in the block share a trace id, which it gives as 32 hexadecimal digits; blocks nest."""
+        before = self._trace_id
+        bits = self._bits or random.Random().getrandbits
+        self._trace_id = before or bits(128) | 1
+        try:
+            yield f"{self._trace_id:032x}"
+        finally:
+            self._trace_id = before
 
     def encode(
         self, method: str, path: str, json: Any, data: bytes | str | None, headers: Mapping[str, str] | None
@@ -46,7 +59,8 @@ class Encoder:
         JSON that cannot be encoded."""
         message = self._known.get((method, path)) or self._start(method, path)
         if self._bits is not None:
-            message += b"traceparent: 00-%032x-%016x-01\r\n" % (self._bits(128) | 1, self._bits(64) | 1)
+            trace_id = self._trace_id or self._bits(128) | 1
+            message += b"traceparent: 00-%032x-%016x-01\r\n" % (trace_id, self._bits(64) | 1)
         typed = False
         if headers:
             lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())

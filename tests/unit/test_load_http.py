@@ -41,6 +41,26 @@ def test_the_base_url_is_kept_and_odd_characters_are_quoted() -> None:
     )
 
 
+def test_requests_of_one_trace_share_its_id_and_others_have_their_own() -> None:
+    encoder = Encoder(Target("http://h"), trace=True)
+
+    def sent() -> tuple[bytes, bytes]:
+        (found,) = re.findall(
+            rb"traceparent: 00-([0-9a-f]{32})-([0-9a-f]{16})-01\r\n", encoder.encode("GET", "/", *[None] * 3)
+        )
+        return found
+
+    alone = [sent() for _ in range(3)]
+    with encoder.one_trace() as trace_id:
+        together = [sent() for _ in range(3)]
+        with encoder.one_trace() as inner:
+            assert inner == trace_id
+        together.append(sent())
+    assert {trace for trace, _ in together} == {trace_id.encode()}
+    assert len({span for _, span in alone + together}) == 7
+    assert len({trace for trace, _ in [*alone, *together, sent()]}) == 5
+
+
 def test_a_header_cannot_break_out_of_its_line() -> None:
     with pytest.raises(ValueError, match="line break"):
         encode("GET", "/", headers={"A": "b\r\nC: d"})

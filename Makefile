@@ -49,8 +49,9 @@ lock: $(UV)  ## resolve requirements.lock anew
 
 install: .venv/.ready  ## Python packages, from the lock file
 
-services: install  ## PostgreSQL, Redis, Prometheus, Milvus: what is missing, into the user's cache
-	@$(BIN)/harness stack install --yes
+services: install  ## the servers of the stack: what is missing, into the user's cache; compiles Loki the first time
+	@$(BIN)/python -m harness.cli.install --yes --quiet || { code=$$?; [ $$code -eq 3 ] || exit $$code; \
+	  echo "going on without the servers named above: what does not need them still runs"; }
 
 $(UV):
 	@[ -n "$(PYTHON)" ] || { echo "Python 3.11 or newer with venv is needed: apt-get install python3-venv, or name one with PYTHON=..."; exit 2; }

@@ -8,13 +8,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from harness.cli.install import install_command
 from harness.cli.options import parse_overrides
 from harness.core.errors import UsageError
 from harness.report.console import Progress
-from harness.stack.install import install, table
 from harness.stack.runtime import down as down_stack
 from harness.stack.runtime import find_running, list_running, up
-from harness.stack.tools import missing_tools
 
 app = typer.Typer(help="The running system: services, links and what they need.", no_args_is_help=True)
 console = Console(highlight=False)
@@ -70,17 +69,4 @@ def down(identity: str = typer.Argument("", help="Which stack, if more than one 
         _say("no stack is up")
 
 
-@app.command("install")
-def install_command(yes: bool = typer.Option(False, "--yes", "-y", help="Do not ask")) -> None:
-    """List the servers that a stack needs, and fetch those that are missing into your cache."""
-    missing = missing_tools()
-    if missing:
-        install(missing, confirm=lambda text: yes or typer.confirm(text), progress=_say)
-    shown = Table(title="servers", title_justify="left")
-    for name in ("tool", "version", "source", "where"):
-        shown.add_column(name, overflow="fold")
-    for row in table():
-        shown.add_row(*row)
-    console.print(shown)
-    if missing_tools():
-        raise typer.Exit(3)
+app.command("install")(install_command)

@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from urllib.parse import unquote
 
-from harness.core.errors import HarnessError
+from harness.stack.install_errors import install_failed
 from harness.stack.toolspec import DebianSource, Kit
 
 LISTS_MAX_AGE_S = 86_400
@@ -161,18 +161,6 @@ class PrivateApt:
             errors="replace",
             check=False,
         )
-
-
-def install_failed(cause: str, said: tuple[str, ...] = (), kit: Kit | None = None) -> HarnessError:
-    """The one error of the installer; `said` are the last lines of the program that failed."""
-    source = (
-        f"it from {kit.upstream} and put it" if kit else "the programs from their projects' download pages and put them"
-    )
-    return HarnessError(
-        "install-failed",
-        "\n".join((cause + (":" if said else ""), *(f"    {line}" for line in said))),
-        f"put this right and run the command again, or get {source} on PATH (or name it in SLO_HARNESS_TOOL_...)",
-    )
 
 
 def _tail(output: str, lines: int = 6) -> tuple[str, ...]:

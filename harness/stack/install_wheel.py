@@ -11,7 +11,7 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
-from harness.stack.install_apt import install_failed
+from harness.stack.install_errors import install_failed
 from harness.stack.toolspec import Kit, WheelSource
 
 

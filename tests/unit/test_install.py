@@ -11,8 +11,11 @@ from pathlib import Path
 import pytest
 
 from harness.core.errors import HarnessError
-from harness.stack.install import _into, _question, install, table
-from harness.stack.install_apt import DebianPlan, Package, _parse_uri
+from harness.core.outcome import Outcome
+from harness.stack.install import install, table
+from harness.stack.install_apt import DebianPlan, Package, PrivateApt, _parse_uri
+from harness.stack.install_jobs import debian_job, question
+from harness.stack.install_place import into
 from harness.stack.install_wheel import WheelPlan, unpack_wheel
 from harness.stack.tools import tools_dir, wheel_root
 from harness.stack.toolspec import DebianSource, WheelSource, tool_table
@@ -40,7 +43,7 @@ def test_a_no_leaves_the_cache_empty_and_asks_once(cache: Path) -> None:
     asked: list[str] = []
     with pytest.raises(HarnessError) as caught:
         install([MILVUS], confirm=lambda text: bool(asked.append(text)), progress=lambda line: None)
-    assert caught.value.slug == "install-declined"
+    assert (caught.value.slug, caught.value.outcome) == ("install-declined", Outcome.NOT_VALIDATED)
     assert len(asked) == 1 and "Milvus" in asked[0] and "MB" in asked[0] and str(cache) in asked[0]
     assert [path.name for path in cache.iterdir()] == [".lock"]
 
@@ -53,24 +56,27 @@ def test_nothing_is_asked_when_all_is_there(cache: Path) -> None:
     (root / "milvus").write_bytes(b"\x7fELF")
     (root / "milvus").chmod(0o755)
     said: list[str] = []
-    install([MILVUS], confirm=lambda text: pytest.fail("asked"), progress=said.append)
+    assert install([MILVUS], confirm=lambda text: pytest.fail("asked"), progress=said.append) == []
     assert said == ["nothing to fetch: all of it is there"]
 
 
-def test_the_question_names_packages_and_sizes() -> None:
+@pytest.mark.skipif(not shutil.which("apt-get"), reason="needs apt, as on Debian and Ubuntu")
+def test_the_question_names_packages_and_sizes(tmp_path: Path) -> None:
     assert isinstance(REDIS.kit.source, DebianSource)
     packages = (Package("redis-tools", "5:7.0.15-1", 991_988), Package("redis-server", "5:7.0.15-1", 73_908))
     plan = DebianPlan(REDIS.kit, REDIS.kit.source, packages)
-    assert "fetch 2 Debian packages for Redis (1 MB): redis-tools, redis-server" in _question([plan], [])
+    apt = PrivateApt(tmp_path, lambda line: None)
+    asked = question([debian_job(apt, plan, lambda line: None)])
+    assert "fetch 2 Debian packages for Redis (1 MB): redis-tools, redis-server" in asked
     assert plan.version == "7.0.15-1"  # an epoch's colon would split LD_LIBRARY_PATH
 
 
 def test_without_apt_the_error_says_so_and_what_to_do(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(cache))
-    with pytest.raises(HarnessError) as caught:
-        install([REDIS], confirm=lambda text: True, progress=lambda line: None)
-    assert caught.value.slug == "install-failed"
-    assert "no apt-get" in caught.value.cause and "on PATH" in caught.value.remedy
+    both = [REDIS, tool_table()["prometheus"]]
+    (failure,) = install(both, confirm=lambda text: pytest.fail("asked"), progress=lambda line: None)
+    assert (failure.slug, failure.outcome) == ("install-failed", Outcome.NOT_VALIDATED)
+    assert "no apt-get" in failure.cause and "on PATH" in failure.remedy
 
 
 def test_a_cache_that_cannot_be_written_is_a_located_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,12 +123,12 @@ def test_what_a_killed_installer_left_is_removed(cache: Path) -> None:
 def test_a_directory_appears_whole_or_not_at_all(cache: Path) -> None:
     cache.mkdir(parents=True)
     final = cache / "debian" / "redis-7"
-    with pytest.raises(ValueError, match="interrupted"), _into(final) as root:
+    with pytest.raises(ValueError, match="interrupted"), into(final) as root:
         (root / "half").write_text("")
         raise ValueError("interrupted")
     assert not final.exists()
     for content in ("old", "new"):
-        with _into(final) as root:
+        with into(final) as root:
             (root / content).write_text("")
     assert [path.name for path in final.iterdir()] == ["new"]
     assert not list(cache.glob(".unpacking-*"))

@@ -14,8 +14,16 @@ import pytest
 from harness.core.errors import HarnessError, UsageError
 from harness.core.outcome import Outcome
 from harness.stack import tools
-from harness.stack.tools import find_on_machine, missing_tools, newest_first, resolve_tool, tool_version
-from harness.stack.toolspec import DebianSource, tool_table
+from harness.stack.tools import (
+    find_on_machine,
+    go_dir,
+    missing_tools,
+    named_tools,
+    newest_first,
+    resolve_tool,
+    tool_version,
+)
+from harness.stack.toolspec import DebianSource, GoSource, tool_table
 
 
 @pytest.fixture(autouse=True)
@@ -161,6 +169,26 @@ def test_milvus_is_the_unpacked_wheel_and_never_something_else_on_path(bare: Pat
     assert root.name == f"milvus-{tool_version(tool)}"
 
 
+def test_what_was_compiled_is_found_under_the_version_that_go_mod_pins_and_no_other() -> None:
+    kit = tool_table()["loki"].kit
+    assert isinstance(kit.source, GoSource)
+    pinned = go_dir(kit, kit.source)
+    program(pinned.with_name("loki-2.9.0") / "loki")
+    with pytest.raises(HarnessError, match=r"missing-binary(.|\n)*Go package github.com/grafana/loki/v3/cmd/loki"):
+        resolve_tool("loki")
+    program(pinned / "loki")
+    tool = resolve_tool("loki")
+    assert (tool.path, tool.source, dict(tool.env)) == (pinned / "loki", "go", {})
+    assert pinned.name.startswith("loki-3.")
+
+
+def test_tools_are_named_by_their_own_name_or_that_of_their_kit() -> None:
+    assert [spec.name for spec in named_tools(["postgresql", "loki", "initdb"])] == ["postgres", "initdb", "loki"]
+    assert [spec.name for spec in named_tools([])] == list(tool_table())
+    with pytest.raises(UsageError, match="no tool is called 'lokki'"):
+        named_tools(["loki", "lokki"])
+
+
 def test_missing_tools_asks_for_the_whole_table_or_for_the_names_given(bare: Path) -> None:
     program(bare / "redis-server")
     assert [spec.name for spec in missing_tools()] == [name for name in tool_table() if name != "redis-server"]
@@ -175,6 +203,32 @@ def test_a_name_that_is_not_in_the_table_is_refused_with_those_that_are() -> Non
 def test_the_version_is_the_first_line_that_the_program_prints(bare: Path) -> None:
     program(bare / "redis-server")
     assert "coreutils" in tool_version(resolve_tool("redis-server"))
+
+
+def test_of_several_programs_of_one_name_the_one_that_says_what_it_is_counts(
+    bare: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, silent, real = bare, bare.parent / "silent", bare.parent / "real"
+    shutil.copy("/bin/echo", program(other / "loki"))  # what it prints is what it is asked
+    shutil.copy("/bin/false", program(silent / "loki"))
+    shutil.copy("/bin/echo", program(real / "loki"))
+    monkeypatch.setenv("PATH", f"{other}{os.pathsep}{silent}")
+    asked = tool_table()["loki"]
+    assert find_on_machine(replace(asked, places=())) is None
+    said = replace(asked, places=(str(real),), version=("loki, version 3.7.8",))
+    monkeypatch.setenv("PATH", str(silent))
+    found = find_on_machine(said)
+    assert found is not None and found.path == real / "loki"
+
+
+def test_a_program_that_says_nothing_when_it_fails_is_broken_all_the_same(
+    bare: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy("/bin/false", program(bare / "redis-server"))
+    silent = replace(tool_table()["redis-server"], places=(), version=("-v",))
+    monkeypatch.setattr(tools, "tool_table", lambda: {"redis-server": silent})
+    with pytest.raises(HarnessError, match=r"broken-binary: .*redis-server does not run: .*exit status 1"):
+        tool_version(resolve_tool("redis-server"))
 
 
 def test_a_program_that_does_not_run_is_broken_not_missing(bare: Path) -> None:

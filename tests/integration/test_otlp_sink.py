@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import gzip
-import http.client
-import json
-import resource
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
@@ -22,50 +16,18 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-from harness.results.events import read_jsonl
 from harness.telemetry.traces import copy_spans
+from tests.integration import sinks
+from tests.integration.sinks import Running
 
 PROTOBUF = {"content-type": "application/x-protobuf"}
 
 
-@dataclass
-class Running:
-    host: str
-    port: int
-    out: Path
-    process: subprocess.Popen[str]
-
-    def ask(self, method: str, path: str, body: bytes = b"", headers: Any = None) -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=10)
-        try:
-            connection.request(method, path, body, headers or {})
-            reply = connection.getresponse()
-            return reply.status, reply.read()
-        finally:
-            connection.close()
-
-    def export(self, body: bytes, **headers: str) -> tuple[int, bytes]:
-        return self.ask("POST", "/v1/traces", body, {**PROTOBUF, **headers})
-
-    def stats(self) -> dict[str, int]:
-        return dict(json.loads(self.ask("GET", "/stats")[1]))
-
-    def spans(self) -> list[dict[str, Any]]:
-        return list(read_jsonl(self.out))
+def export(sink: Running, body: bytes, **headers: str) -> tuple[int, bytes]:
+    return sink.ask("POST", "/v1/traces", body, {**PROTOBUF, **headers})
 
 
-@contextmanager
-def running(out: Path, arguments: Sequence[str] = (), file_size: int = -1) -> Iterator[Running]:
-    command = [sys.executable, "-m", "harness.telemetry.otlp_sink", "--listen", "127.0.0.1:0", "--out", str(out)]
-    limited = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (file_size, file_size))
-    with subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, text=True, preexec_fn=limited) as process:
-        try:
-            assert process.stdout is not None
-            host, port = process.stdout.readline().split()[-1].split(":")
-            yield Running(host, int(port), out, process)
-        finally:
-            process.terminate()
-            process.wait(10)
+running = partial(sinks.running, "otlp_sink")
 
 
 @pytest.fixture(scope="module")
@@ -96,10 +58,10 @@ def test_a_span_becomes_a_line_with_all_that_it_says(sink: Running) -> None:
     span.attributes.add(key="raw").value.bytes_value = b"\xff"
     span.attributes.add(key="flags").value.array_value.values.add().bool_value = True
     span.attributes.add(key="none")
-    status, body = sink.export(made.SerializeToString())
+    status, body = export(sink, made.SerializeToString())
     assert status == 200
     assert not ExportTraceServiceResponse.FromString(body).HasField("partial_success")
-    (line,) = [one for one in sink.spans() if one["name"] == "complete"]
+    (line,) = [one for one in sink.lines() if one["name"] == "complete"]
     assert line.pop("received_ns") > 1_000_000_000_000_000_000
     assert line == {
         "trace_id": "01" * 16,
@@ -129,7 +91,7 @@ def test_the_real_exporter_delivers(sink: Running) -> None:
     with tracer.start_as_current_span("outer") as outer, tracer.start_as_current_span("inner"):
         pass
     provider.shutdown()
-    lines = {line["name"]: line for line in sink.spans()}
+    lines = {line["name"]: line for line in sink.lines()}
     assert lines["inner"]["trace_id"] == lines["outer"]["trace_id"] == f"{outer.get_span_context().trace_id:032x}"
     assert lines["inner"]["parent_span_id"] == lines["outer"]["span_id"]
     assert (lines["outer"]["parent_span_id"], lines["outer"]["kind"]) == ("", "internal")
@@ -159,21 +121,21 @@ def test_what_cannot_be_read_is_refused_and_counted(
     sink: Running, body: bytes, headers: dict[str, str], status: int, message: str
 ) -> None:
     before = sink.stats()
-    answered, reply = sink.export(body, **headers)
+    answered, reply = export(sink, body, **headers)
     assert answered == status
     assert message in Status.FromString(reply).message
     after = sink.stats()
     assert after["refused"] == before["refused"] + 1
     assert after["received"] == before["received"]
-    assert sink.export(request().SerializeToString())[0] == 200
+    assert export(sink, request().SerializeToString())[0] == 200
 
 
 def test_past_its_limit_spans_are_dropped_counted_and_the_sender_is_told(tmp_path: Path) -> None:
     with running(tmp_path / "spans.jsonl", ["--max-bytes", "3000"]) as sink:
-        status, body = sink.export(request(20).SerializeToString())
+        status, body = export(sink, request(20).SerializeToString())
         assert status == 200
         rejected = ExportTraceServiceResponse.FromString(body).partial_success
-        kept = len(sink.spans())
+        kept = len(sink.lines())
         assert 0 < kept < 20
         assert rejected.rejected_spans == 20 - kept
         assert "limit of 3000 bytes" in rejected.error_message
@@ -184,10 +146,10 @@ def test_past_its_limit_spans_are_dropped_counted_and_the_sender_is_told(tmp_pat
 
 def test_sigterm_ends_it_in_good_order(tmp_path: Path) -> None:
     with running(tmp_path / "spans.jsonl") as sink:
-        assert sink.export(request(3).SerializeToString())[0] == 200
+        assert export(sink, request(3).SerializeToString())[0] == 200
         sink.process.terminate()
         assert sink.process.wait(10) in (0, -15)
-    assert len(sink.spans()) == 3
+    assert len(sink.lines()) == 3
 
 
 def test_an_address_that_is_taken_is_named(sink: Running, tmp_path: Path) -> None:
@@ -201,13 +163,13 @@ def test_an_address_that_is_taken_is_named(sink: Running, tmp_path: Path) -> Non
 def test_a_disk_that_takes_no_more_leaves_no_torn_line(tmp_path: Path) -> None:
     small = request(2).SerializeToString()
     with running(tmp_path / "spans.jsonl", file_size=2000) as sink:
-        assert sink.export(small)[0] == 200
+        assert export(sink, small)[0] == 200
         rejected = ExportTraceServiceResponse.FromString(
-            sink.export(request(20).SerializeToString())[1]
+            export(sink, request(20).SerializeToString())[1]
         ).partial_success
         assert (rejected.rejected_spans, "File too large" in rejected.error_message) == (20, True)
-        assert sink.export(small)[0] == 200
-        assert len(sink.spans()) == 4
+        assert export(sink, small)[0] == 200
+        assert len(sink.lines()) == 4
         assert sink.stats()["file"] == sink.out.stat().st_size
 
 

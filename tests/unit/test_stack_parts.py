@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from harness.core.errors import HarnessError, UsageError
-from harness.model.source import load_documents
 from harness.model.stackfile import load_stackfile
 from harness.stack import procfs
 from harness.stack.artefacts import Build, artefact_paths
 from harness.stack.layout import Layout
 from harness.stack.ports import BLOCK, PortBlock, ephemeral_start, fixed_port, is_free
 from harness.stack.runtime import up
-from harness.stack.services.prometheus import rendered
 from harness.stack.units import ending, tail
 
 ROOT = Path(__file__).parent.parent.parent
@@ -63,45 +60,6 @@ def test_a_fixed_port_that_is_taken_names_who_listens() -> None:
     assert f"port {port}" in taken.value.cause
     assert name in taken.value.cause
     assert fixed_port("web", "http", port) == port
-
-
-def test_prometheus_is_pointed_at_the_stack_and_its_durations_divided() -> None:
-    config: dict[str, Any] = {
-        "global": {"scrape_interval": "15s", "evaluation_interval": "1m", "external_labels": {"site": "x"}},
-        "rule_files": ["rules/*.yml"],
-        "scrape_configs": [
-            {
-                "job_name": "here",
-                "scrape_timeout": "10s",
-                "metrics_path": "/m",
-                "static_configs": [{"targets": ["a:1"]}],
-            },
-            {"job_name": "elsewhere", "static_configs": [{"targets": ["b:1"]}]},
-        ],
-    }
-    made = rendered(config, {"here": "127.0.0.1:5"}, None, 15, "abc")
-    assert made["global"] == {
-        "scrape_interval": "1000ms",
-        "evaluation_interval": "4000ms",
-        "external_labels": {"site": "x", "stack": "abc"},
-    }
-    assert made["rule_files"] == ["rules/*.yml"]
-    assert made["scrape_configs"] == [
-        {
-            "job_name": "here",
-            "scrape_timeout": "667ms",
-            "metrics_path": "/m",
-            "static_configs": [{"targets": ["127.0.0.1:5"]}],
-        }
-    ]
-    assert config["global"]["scrape_interval"] == "15s"
-
-
-def test_the_production_configuration_keeps_the_real_durations_and_has_every_scraped_job() -> None:
-    (document,) = load_documents(ROOT / "monitoring/prometheus/prometheus.yml")
-    assert document.data["global"] == {"scrape_interval": "15s", "evaluation_interval": "15s"}
-    file, _ = load_stackfile(ROOT / "stack.yaml")
-    assert {job["job_name"] for job in document.data["scrape_configs"]} >= file.spec.scrape.keys()
 
 
 ARTEFACT = """\

@@ -89,6 +89,10 @@ def test_every_built_in_service_has_the_ports_that_a_file_may_name() -> None:
         ("ports: [http]", "ports: [http]\n      metrics: {port: web}", "bad-value", 12, "not among its ports"),
         ("ports: [http]", "ports: [http]\n      ready: {}", "bad-value", 12, "either http or tcp"),
         ("  target: web.http\n", "", "missing-field", 4, "target"),
+        ("needs: [redis]", "after: [radis]", "stack-reference", 9, "Did you mean 'redis'?"),
+        ("needs: [redis]", "after: [web]", "stack-reference", 9, "fill -> web -> fill"),
+        ("redis: {use: redis}", "redis: {use: redis-exporter}", "stack-reference", 6, "no service with `use: redis`"),
+        ("redis: {use: redis}", "redis: {use: redis-exprter}", "bad-value", 6, "did you mean 'redis-exporter'?"),
     ],
 )
 def test_what_leads_nowhere_is_refused_where_it_stands(

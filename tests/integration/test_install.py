@@ -21,7 +21,7 @@ import pytest
 from harness.core.errors import HarnessError
 from harness.stack.install import install
 from harness.stack.tools import Tool, debian_dir, find_in_cache, missing_tools, tool_version, tools_dir
-from harness.stack.toolspec import kit_tools, tool_table
+from harness.stack.toolspec import DebianSource, kit_tools, tool_table
 
 pytestmark = pytest.mark.skipif(
     not (shutil.which("apt-get") and shutil.which("dpkg-deb")), reason="needs apt, as on Debian and Ubuntu"
@@ -40,8 +40,9 @@ if os.geteuid() == 0:
     os.setgroups([]); os.setgid(int(user)); os.setuid(int(user))
 asked = []
 specs = [tool_table()[name] for name in names]
-install(specs, confirm=lambda text: asked.append(text) or True, progress=lambda line: print(line, file=sys.stderr),
-        status=Path(status))
+failures = install(specs, confirm=lambda text: asked.append(text) or True,
+                   progress=lambda line: print(line, file=sys.stderr), status=Path(status))
+assert not failures, failures
 found = {spec.name: find_in_cache(spec) for spec in specs}
 print(json.dumps({"asked": asked, "tools": {name: [str(t.path), dict(t.env), t.source] for name, t in found.items()}}))
 """
@@ -125,9 +126,13 @@ def status(tmp_path: Path) -> Path:
 
 
 def fetch(status: Path) -> list[str]:
-    """Install Prometheus from the mirror; what was said and asked."""
+    """Install Prometheus from the mirror; what was said and asked. Raises what was in the way."""
     said: list[str] = []
-    install([PROMETHEUS], confirm=lambda text: not said.append(text), progress=said.append, status=status)
+    for failure in install(
+        [PROMETHEUS], confirm=lambda text: not said.append(text), progress=said.append, status=status
+    ):
+        assert any(line.startswith("Prometheus c") and line.endswith(f"({failure.slug})") for line in said)
+        raise failure
     return said
 
 
@@ -224,7 +229,7 @@ def bare_machine() -> Iterator[tuple[Path, dict[str, Tool], list[str]]]:
         home.chmod(0o755)
         if os.geteuid() == 0:
             os.chown(home, NOBODY, NOBODY)
-        names = ["postgres", "initdb", "redis-server", "prometheus", "promtool"]
+        names = [name for name, spec in tool_table().items() if isinstance(spec.kit.source, DebianSource)]
         done = subprocess.run(
             [sys.executable, "-c", AS_ORDINARY_USER, str(NOBODY), str(home / "status"), *names],
             env={"PATH": os.environ["PATH"], "HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")}
@@ -268,10 +273,15 @@ def test_on_a_bare_machine_an_ordinary_user_gets_programs_that_run(
     bare_machine: tuple[Path, dict[str, Tool], list[str]],
 ) -> None:
     home, found, asked = bare_machine
-    assert len(asked) == 1 and "PostgreSQL" in asked[0] and "Redis" in asked[0] and "Prometheus" in asked[0]
+    assert len(asked) == 1
+    for title in ("PostgreSQL", "Redis", "Prometheus", "Alertmanager", "the PostgreSQL exporter", "the Redis exporter"):
+        assert f" for {title} (" in asked[0]
     said = {name: run(tool, home, "--version") for name, tool in found.items()}
     assert "postgres (PostgreSQL)" in said["postgres"] and "initdb (PostgreSQL)" in said["initdb"]
     assert "Redis server v=" in said["redis-server"] and "prometheus, version" in said["prometheus"]
+    assert "alertmanager, version" in said["alertmanager"] and "amtool, version" in said["amtool"]
+    assert "postgres_exporter, version" in said["postgres-exporter"]
+    assert "Redis Metrics Exporter" in said["redis-exporter"]
     assert {tool.source for tool in found.values()} == {"debian"}
     assert found["postgres"].path.parent == found["initdb"].path.parent
     assert all(tool.path.is_relative_to(home / "cache") for tool in found.values())
@@ -287,6 +297,20 @@ def test_the_unpacked_postgres_makes_a_cluster_and_answers(
     sql = "set jit_above_cost = 0;\nselect pg_jit_available(), 6 * 7 as answer from pg_class limit 1;\n"
     said = run(found["postgres"], home, "--single", "-D", data, "postgres", stdin=sql)
     assert 'answer = "42"' in said and 'pg_jit_available = "f"' in said
+
+
+@pytest.mark.stack
+def test_the_unpacked_postgres_has_what_the_exporter_reads(
+    bare_machine: tuple[Path, dict[str, Tool], list[str]],
+) -> None:
+    """pg_stat_statements: its library, which the server must load at the start, and its extension files."""
+    home, found, _ = bare_machine
+    data = str(home / "statements")
+    run(found["initdb"], home, "-D", data, "-A", "trust", "-U", "postgres", "--locale=C", "--no-sync")
+    sql = "create extension pg_stat_statements;\nselect count(*) >= 0 as counted from pg_stat_statements;\n"
+    library = "shared_preload_libraries=pg_stat_statements"
+    said = run(found["postgres"], home, "--single", "-c", library, "-D", data, "postgres", stdin=sql)
+    assert 'counted = "t"' in said, said
 
 
 @pytest.mark.stack

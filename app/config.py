@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.shared.environment import Address, Reader, Telemetry, address, dsn, host_and_port, url, whole_number
+from app.shared.environment import Address, Reader, Telemetry, address, base_url, dsn, host_and_port, url, whole_number
 
 COLLECTION = "documents"
 SERVICE = "ai-database"
@@ -17,7 +17,7 @@ DEFAULT_EFFORT = 96
 
 @dataclass(frozen=True, slots=True)
 class StoreConfig:
-    """What the loader and the app share: PostgreSQL (DSN), Milvus (host:port of its gRPC), the corpus directory."""
+    """What the loader of the corpus and the app share: PostgreSQL (DSN), Milvus (host:port of its gRPC), the corpus."""
 
     postgres: str
     milvus: str
@@ -38,12 +38,15 @@ class StoreConfig:
 class AppConfig:
     """Everything `python -m app` needs.
 
-    redis: URL, not used by search. effort: lists of the index that a search reads, 1 to 256.
+    redis: URL. model_server: base URL. digits: directory of the artefact. effort: lists of the index that a search
+    reads, 1 to 256.
     """
 
     listen: Address
     stores: StoreConfig
-    redis: str | None
+    redis: str
+    model_server: str
+    digits: Path
     effort: int
     telemetry: Telemetry
 
@@ -54,7 +57,9 @@ class AppConfig:
         return cls(
             listen=read("APP_LISTEN", address),
             stores=StoreConfig.from_environment(environment),
-            redis=read("APP_REDIS", url("redis", "rediss", "unix"), None),
+            redis=read("APP_REDIS", url("redis", "rediss", "unix")),
+            model_server=read("APP_MODEL_SERVER", base_url),
+            digits=read("APP_DIGITS", Path),
             effort=read("APP_SEARCH_EFFORT", whole_number(1, INDEX_LISTS), DEFAULT_EFFORT),
             telemetry=Telemetry.from_environment(environment),
         )

@@ -14,10 +14,9 @@ import grpc.aio  # type: ignore[import-untyped]
 from pymilvus.grpc_gen import common_pb2, milvus_pb2, milvus_pb2_grpc
 
 from app.config import COLLECTION
-from app.dependency import ConnectionLost, DependencyError
 from app.embedding import Vector
+from app.shared.dependency import MILVUS, ConnectionLost, DependencyError
 
-NAME = "milvus"
 _OPTIONS = (
     ("grpc.enable_retries", 0),
     ("grpc.enable_http_proxy", 0),
@@ -60,7 +59,7 @@ class MilvusSearch:
         reply = await self._ask(self._stub.GetLoadState, request)
         if reply.state != _LOADED:
             state = common_pb2.LoadState.Name(reply.state)
-            raise DependencyError(NAME, "not-loaded", f"collection {COLLECTION} is {state}, run app.load_corpus")
+            raise DependencyError(MILVUS, "not-loaded", f"collection {COLLECTION} is {state}, run app.load_corpus")
 
     async def close(self) -> None:
         """Drop the connection and what is still under way on it."""
@@ -71,12 +70,12 @@ class MilvusSearch:
             reply = await method(request, timeout=self._timeout)
         except grpc.aio.AioRpcError as error:
             if error.code() in _CONNECTION_CODES:
-                raise ConnectionLost(NAME, error.details() or "connection lost") from None
+                raise ConnectionLost(MILVUS, error.details() or "connection lost") from None
             if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-                raise DependencyError(NAME, "timeout", f"no answer within {self._timeout:g} s") from None
-            raise DependencyError(NAME, "refused", f"{error.code().name}: {error.details()}") from None
+                raise DependencyError(MILVUS, "timeout", f"no answer within {self._timeout:g} s") from None
+            raise DependencyError(MILVUS, "refused", f"{error.code().name}: {error.details()}") from None
         if reply.status.code or reply.status.error_code:
-            raise DependencyError(NAME, "refused", reply.status.reason or f"code {reply.status.code}")
+            raise DependencyError(MILVUS, "refused", reply.status.reason or f"code {reply.status.code}")
         return reply
 
     def _request(self, vector: Vector, top_k: int) -> Any:

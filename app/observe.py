@@ -1,58 +1,91 @@
-"""Around every POST /search, whatever becomes of it: one count, one latency, one span, one log line."""
+"""Around every request to an observed route, whatever becomes of it: one count, one latency, one span, one log line."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
+from fastapi import Request
 from opentelemetry.trace import SpanKind, StatusCode, Tracer
+from prometheus_client import Gauge, Histogram
+from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.typing import FilteringBoundLogger
 
-from app.config import COLLECTION
-from app.embedding import DIMENSIONS, MODEL_VERSION
-from app.metrics import Metrics
 from app.shared.tracing import parent_of
 
-PATH = "/search"
-STATE = "search"  # the key in scope["state"] under which the handler finds its Observation
+STATE = "seen"  # the key in scope["state"] under which the handler finds its Observation
 
 
 @dataclass(slots=True)
 class Observation:
-    """What the handler tells about a search beyond its status. `trace_id` is 32 hexadecimal digits."""
+    """What the handler tells about a request beyond its status.
+
+    trace_id: 32 hexadecimal digits. error: a slug. outcome: what it counts as, where the route counts outcomes.
+    fields: of the log line.
+    """
 
     trace_id: str
-    top_k: int | None = None
-    results: int = 0
     error: str | None = None
+    outcome: str = "invalid"
+    fields: dict[str, object] = field(default_factory=dict)
 
 
-class ObserveSearch:
-    """ASGI middleware. Other routes pass through untouched."""
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """A route and what is said about each of its requests.
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, tracer: Tracer, logger: FilteringBoundLogger) -> None:
+    path: as the router has it. workflow: the span's ai.workflow.type. fields: of every log line, unless the handler
+    says otherwise. arrived, failed: called for each request, and for each that was answered with 500 or more.
+    ended: called with the observation of each.
+    """
+
+    method: str
+    path: str
+    workflow: str
+    event: str
+    logger: FilteringBoundLogger
+    latency: Histogram
+    fields: Mapping[str, object]
+    attributes: Mapping[str, str]
+    arrived: Sequence[Callable[[], None]]
+    failed: Callable[[], None] | None
+    ended: Callable[[Observation], None] | None = None
+
+
+def observation(request: Request) -> Observation:
+    """That of the request."""
+    seen: Observation = getattr(request.state, STATE)
+    return seen
+
+
+class Observe:
+    """ASGI middleware. Routes that are not observed pass through untouched."""
+
+    def __init__(self, app: ASGIApp, routes: Sequence[Observed], tracer: Tracer, in_flight: Gauge) -> None:
         self._app = app
-        self._metrics = metrics
+        self._routes = [(route.method, compile_path(route.path)[0], route) for route in routes]
         self._tracer = tracer
-        self._logger = logger
+        self._in_flight = in_flight
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Count on arrival, so that a search that is cut off in the middle counts too."""
-        if scope["type"] != "http" or scope["path"] != PATH or scope["method"] != "POST":
+        """Count on arrival, so that a request that is cut off in the middle counts too."""
+        route = self._find(scope) if scope["type"] == "http" else None
+        if route is None:
             await self._app(scope, receive, send)
             return
         start = time.perf_counter()
-        self._metrics.search_requests.inc()
-        self._metrics.search_rate.mark()
-        self._metrics.in_flight.inc()
+        for count in route.arrived:
+            count()
+        self._in_flight.inc()
         headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
         attributes = {
-            "http.request.method": "POST",
-            "http.route": PATH,
-            "url.path": PATH,
-            "ai.workflow.type": "vector_search",
-            "ai.embedding.model": MODEL_VERSION,
+            "http.request.method": route.method,
+            "http.route": route.path,
+            "url.path": scope["path"],
+            "ai.workflow.type": route.workflow,
+            **route.attributes,
         }
         status = 500  # what a handler that raises or is cancelled amounts to
 
@@ -63,7 +96,7 @@ class ObserveSearch:
             await send(message)
 
         with self._tracer.start_as_current_span(
-            f"POST {PATH}", context=parent_of(headers), kind=SpanKind.SERVER, attributes=attributes
+            f"{route.method} {route.path}", context=parent_of(headers), kind=SpanKind.SERVER, attributes=attributes
         ) as span:
             context = span.get_span_context()
             seen = Observation(trace_id=f"{context.trace_id:032x}")
@@ -75,28 +108,32 @@ class ObserveSearch:
                 span.set_attribute("http.response.status_code", status)
                 if status >= 500:
                     span.set_status(StatusCode.ERROR, seen.error or f"status {status}")
-                self._record(status, seconds, seen, f"{context.span_id:016x}")
+                self._in_flight.dec()
+                _record(route, status, seconds, seen, f"{context.span_id:016x}")
 
-    def _record(self, status: int, seconds: float, seen: Observation, span_id: str) -> None:
-        self._metrics.in_flight.dec()
-        self._metrics.search_latency.observe(seconds)
-        if status >= 500:
-            self._metrics.search_errors.inc()
-        word = "success" if status < 400 else "invalid" if status < 500 else "error"
-        fields: dict[str, object] = {
-            "trace_id": seen.trace_id,
-            "span_id": span_id,
-            "operation": "vector_search",
-            "query_type": "semantic",
-            "collection": COLLECTION,
-            "top_k": seen.top_k,
-            "latency_ms": round(seconds * 1_000, 3),
-            "results_count": seen.results,
-            "embedding_dim": DIMENSIONS,
-            "model_version": MODEL_VERSION,
-            "status": word,
-        }
-        if seen.error is not None:
-            fields["error"] = seen.error
-        log = {"success": self._logger.info, "invalid": self._logger.warning, "error": self._logger.error}[word]
-        log("search", **fields)
+    def _find(self, scope: Scope) -> Observed | None:
+        method, path = scope["method"], scope["path"]
+        return next((route for verb, form, route in self._routes if verb == method and form.match(path)), None)
+
+
+def _record(route: Observed, status: int, seconds: float, seen: Observation, span_id: str) -> None:
+    route.latency.observe(seconds)
+    if status >= 500 and route.failed is not None:
+        route.failed()
+    if route.ended is not None:
+        route.ended(seen)
+    word = "success" if status < 400 else "invalid" if status < 500 else "error"
+    fields = {
+        "trace_id": seen.trace_id,
+        "span_id": span_id,
+        **route.fields,
+        **seen.fields,
+        "latency_ms": round(seconds * 1_000, 3),
+        "status": word,
+    }
+    if "outcome" in route.fields:
+        fields["outcome"] = seen.outcome
+    if seen.error is not None:
+        fields["error"] = seen.error
+    log = {"success": route.logger.info, "invalid": route.logger.warning, "error": route.logger.error}[word]
+    log(route.event, **fields)

@@ -20,6 +20,9 @@ from app.build_corpus import build
 from app.config import AppConfig
 from app.corpus import Corpus
 from app.docstrings import Docstring
+from app.shared.digits import Digits
+from app.web import create_app
+from tests.digits_support import built_digits
 
 T = TypeVar("T")
 PASSAGES, QUERIES = 300, 20
@@ -61,7 +64,10 @@ def app_config(tmp_path: Path, **changes: str) -> AppConfig:
     values = {
         "APP_LISTEN": "127.0.0.1:0",
         "APP_POSTGRES": "postgresql://postgres@127.0.0.1:1/postgres",
+        "APP_REDIS": "redis://127.0.0.1:1/0",
         "APP_MILVUS": "http://127.0.0.1:1",
+        "APP_MODEL_SERVER": "http://127.0.0.1:1",
+        "APP_DIGITS": str(built_digits()),
         "APP_CORPUS": str(small_corpus()),
         "APP_LOG_FILE": str(tmp_path / "app.jsonl"),
     }
@@ -73,6 +79,11 @@ def open_small_corpus() -> Corpus:
     return Corpus.open(small_corpus())
 
 
+def make_app(config: AppConfig) -> FastAPI:
+    """The app on the small corpus and the digits."""
+    return create_app(config, Corpus.open(config.stores.corpus), Digits.open(config.digits))
+
+
 Ask = Callable[..., Awaitable[Reply]]
 
 
@@ -82,6 +93,7 @@ def serve(app: FastAPI, conversation: Callable[[Ask], Awaitable[T]]) -> T:
     async def ask(method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None) -> Reply:
         sent: list[dict[str, Any]] = []
         given = {"content-type": "application/json", **(headers or {})}
+        path, _, query = path.partition("?")
         scope = {
             "type": "http",
             "asgi": {"version": "3.0"},
@@ -89,7 +101,7 @@ def serve(app: FastAPI, conversation: Callable[[Ask], Awaitable[T]]) -> T:
             "method": method,
             "path": path,
             "raw_path": path.encode(),
-            "query_string": b"",
+            "query_string": query.encode(),
             "root_path": "",
             "scheme": "http",
             "headers": [(key.encode(), value.encode()) for key, value in given.items()],

@@ -13,7 +13,9 @@ class LogMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.pushed = Counter("log_lines_pushed_total", "Log lines that Loki took", registry=registry)
-        self.retries = Counter("log_push_retries_total", "Pushes to Loki made a second time", registry=registry)
+        self.retries = Counter(
+            "log_push_retries_total", "Pushes to Loki made a second time", registry=registry, unit="retries"
+        )
         self._dropped = Counter(
             "log_lines_dropped_total",
             "Log lines that did not reach the file or did not reach Loki",

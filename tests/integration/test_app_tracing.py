@@ -15,8 +15,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from ruamel.yaml import YAML
 
 from app.shared.tracing import Tracing
-from app.web import create_app
-from tests.app_support import Ask, app_config, open_small_corpus, serve
+from tests.app_support import Ask, app_config, make_app, serve
 
 SCHEMA = Path(__file__).parents[2] / "monitoring/schema/spans.yaml"
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -49,7 +48,7 @@ def collector() -> Iterator[tuple[str, list[Any]]]:
 
 def test_a_search_is_one_trace_below_its_callers_span(collector: tuple[str, list[Any]], tmp_path: Path) -> None:
     url, spans = collector
-    app = create_app(app_config(tmp_path, APP_OTLP=url), open_small_corpus())
+    app = make_app(app_config(tmp_path, APP_OTLP=url))
 
     async def conversation(ask: Ask) -> None:
         await ask("POST", "/search", b'{"query": "aa ab ac ba bb"}', {"traceparent": f"00-{TRACE}-{SPAN}-01"})

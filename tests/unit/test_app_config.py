@@ -12,8 +12,11 @@ from app.shared.environment import Address, ConfigError, Telemetry
 GOOD = {
     "APP_LISTEN": "127.0.0.1:8080",
     "APP_POSTGRES": "postgresql://postgres@127.0.0.1:5432/postgres",
+    "APP_REDIS": "redis://127.0.0.1:6379/0",
     "APP_MILVUS": "http://127.0.0.1:19530",
+    "APP_MODEL_SERVER": "http://127.0.0.1:8000/",
     "APP_CORPUS": "corpus",
+    "APP_DIGITS": "digits",
 }
 
 
@@ -22,7 +25,8 @@ def test_defaults() -> None:
     assert config.listen == Address("127.0.0.1", 8080)
     assert config.stores.milvus == "127.0.0.1:19530"
     assert config.stores.corpus == Path("corpus")
-    assert (config.redis, config.effort) == (None, DEFAULT_EFFORT)
+    assert (config.redis, config.model_server) == ("redis://127.0.0.1:6379/0", "http://127.0.0.1:8000")
+    assert (config.digits, config.effort) == (Path("digits"), DEFAULT_EFFORT)
     assert config.telemetry == Telemetry(otlp=None, loki=None, log_file=None, time_scale=1.0)
 
 
@@ -31,7 +35,6 @@ def test_everything_given() -> None:
         **GOOD,
         "APP_LISTEN": "[::1]:0",
         "APP_MILVUS": "localhost:19530",
-        "APP_REDIS": "redis://127.0.0.1:6379/0",
         "APP_OTLP": "http://127.0.0.1:4318/v1/traces",
         "APP_LOKI": "http://127.0.0.1:3100/",
         "APP_LOG_FILE": "app.jsonl",
@@ -64,6 +67,8 @@ def test_a_missing_variable_is_named(name: str) -> None:
         ("APP_MILVUS", "127.0.0.1"),
         ("APP_MILVUS", "http://127.0.0.1:port"),
         ("APP_REDIS", "http://127.0.0.1"),
+        ("APP_MODEL_SERVER", "127.0.0.1:8000"),
+        ("APP_MODEL_SERVER", "http://127.0.0.1:8000/v2"),
         ("APP_OTLP", "127.0.0.1:4318"),
         ("APP_LOKI", "127.0.0.1:3100"),
         ("APP_LOKI", "http://127.0.0.1:3100/loki/api/v1/push"),

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from opentelemetry.trace import NoOpTracer
 
-from app.dependency import ConnectionLost, DependencyError, call
 from app.metrics import Metrics
 from app.milvus import MilvusSearch
 from app.postgres import Documents
+from app.shared.dependency import Caller, ConnectionLost, DependencyError
+from app.shared.postgres import Connections
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any]
 
@@ -36,18 +38,28 @@ def hang_up(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None
     writer.close()
 
 
+def new_metrics() -> Metrics:
+    return Metrics("digits", "v1")
+
+
 def counted(metrics: Metrics, name: str, dependency: str) -> float | None:
     return metrics.registry.get_sample_value(name, {"dependency": dependency})
 
 
+def documents_at(address: str, connections: int = 8) -> Documents:
+    dsn = f"postgresql://postgres@{address}/postgres"
+    return Documents(Connections(dsn, timeout=1, application="test", connections=connections))
+
+
 async def failure(dependency: str, attempt: Callable[[], Any], metrics: Metrics, deadline: float) -> DependencyError:
     with pytest.raises(DependencyError) as caught:
-        await asyncio.wait_for(call(dependency, attempt, deadline=deadline, metrics=metrics), 30)
+        call = Caller(NoOpTracer(), metrics)
+        await asyncio.wait_for(call(dependency, "search", attempt, deadline=deadline), 30)
     return caught.value
 
 
 def test_a_lost_connection_is_tried_once_more_and_no_more() -> None:
-    metrics, attempts = Metrics(), 0
+    metrics, attempts = new_metrics(), 0
 
     async def attempt() -> int:
         nonlocal attempts
@@ -57,7 +69,7 @@ def test_a_lost_connection_is_tried_once_more_and_no_more() -> None:
         return attempts
 
     async def scenario() -> None:
-        assert await call("milvus", attempt, deadline=5, metrics=metrics) == 2
+        assert await Caller(NoOpTracer(), metrics)("milvus", "search", attempt, deadline=5) == 2
         assert counted(metrics, "app_dependency_errors_total", "milvus") == 0
         error = await failure("milvus", attempt, metrics, 5)
         assert (attempts, error.reason) == (4, "unreachable")
@@ -68,7 +80,7 @@ def test_a_lost_connection_is_tried_once_more_and_no_more() -> None:
 
 
 def test_other_failures_are_not_tried_again() -> None:
-    metrics, attempts = Metrics(), 0
+    metrics, attempts = new_metrics(), 0
 
     async def attempt() -> None:
         nonlocal attempts
@@ -81,11 +93,11 @@ def test_other_failures_are_not_tried_again() -> None:
 
 
 def test_a_hung_postgres_is_given_up_at_the_deadline() -> None:
-    metrics = Metrics()
+    metrics = new_metrics()
 
     async def scenario() -> None:
         async with listening(hang) as address:
-            documents = Documents(f"postgresql://postgres@{address}/postgres", timeout=1, connections=1)
+            documents = documents_at(address, connections=1)
             for _ in range(2):  # the only connection was given back
                 error = await failure("postgres", lambda: documents.get([1]), metrics, 0.1)
                 assert error.reason == "timeout"
@@ -96,7 +108,7 @@ def test_a_hung_postgres_is_given_up_at_the_deadline() -> None:
 
 
 def test_a_hung_milvus_is_given_up_at_the_deadline() -> None:
-    metrics = Metrics()
+    metrics = new_metrics()
 
     async def scenario() -> None:
         async with listening(hang) as address:
@@ -113,8 +125,7 @@ def test_a_hung_milvus_is_given_up_at_the_deadline() -> None:
 def test_a_postgres_that_hangs_up_is_a_lost_connection() -> None:
     async def scenario() -> None:
         async with listening(hang_up) as address:
-            documents = Documents(f"postgresql://postgres@{address}/postgres", timeout=1)
             with pytest.raises(ConnectionLost):
-                await documents.check()
+                await documents_at(address).get([1])
 
     asyncio.run(scenario())

@@ -12,8 +12,7 @@ import pytest
 from fastapi import FastAPI
 from ruamel.yaml import YAML
 
-from app.web import create_app
-from tests.app_support import Ask, Reply, app_config, open_small_corpus, serve
+from tests.app_support import Ask, Reply, app_config, make_app, serve
 
 SCHEMA = Path(__file__).parents[2] / "monitoring/schema/logs.yaml"
 QUESTION = b'{"query": "aa ab ac ba bb", "top_k": 3}'
@@ -22,7 +21,7 @@ TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
 @pytest.fixture
 def app(tmp_path: Path) -> FastAPI:
-    return create_app(app_config(tmp_path), open_small_corpus())
+    return make_app(app_config(tmp_path))
 
 
 def asked(app: FastAPI, *bodies: bytes) -> tuple[list[Reply], str]:
@@ -79,7 +78,7 @@ def test_a_dependency_that_refuses_is_named_retried_once_and_counted(app: FastAP
     assert (reply.json()["error"], reply.json()["dependency"]) == ("milvus-unreachable", "milvus")
     assert value(metrics, 'app_dependency_retries_total{dependency="milvus"}') == 1
     assert value(metrics, 'app_dependency_errors_total{dependency="milvus"}') == 1
-    assert value(metrics, 'app_dependency_errors_total{dependency="postgres"}') == 0
+    assert value(metrics, 'app_dependency_errors_total{dependency="redis"}') == 0
 
 
 def test_every_search_is_counted_exactly_once_whatever_became_of_it(app: FastAPI) -> None:
@@ -108,7 +107,7 @@ def test_health_names_all_that_is_wrong(app: FastAPI) -> None:
 
     reply = serve(app, conversation)
     assert reply.status == 503
-    assert set(reply.json()["problems"]) == {"milvus", "postgres"}
+    assert set(reply.json()["problems"]) == {"milvus", "postgres", "redis", "model-server"}
     assert all(problem.startswith("unreachable: ") for problem in reply.json()["problems"].values())
 
 

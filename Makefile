@@ -32,13 +32,16 @@ lint: install  ## ruff, mypy, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-prove: prove-cleanup prove-main  ## every proof; long, never in CI
+prove: prove-cleanup prove-main prove-cold  ## every proof; long, never in CI
 
 prove-cleanup: install services  ## 50 kills at random moments, 50 times nothing left
 	$(BIN)/python -m tests.proofs.cleanup --kills 50 --out results/proofs/cleanup.json
 
 prove-main: install services  ## times and memory of the main job, warm
 	$(BIN)/python -m tests.proofs.main_job --runs 5 --out results/proofs/main_job.json
+
+prove-cold: install  ## from empty caches to the verdict, Loki's compilation included
+	$(BIN)/python -m tests.proofs.cold_start --out results/proofs/cold_start.json
 
 snapshots: install  ## rewrite the stored outputs that tests compare with
 	$(BIN)/pytest tests/unit --snapshot-update
@@ -69,4 +72,4 @@ $(UV):
 clean:  ## remove the environment and caches of this checkout (not the tools in the user's cache)
 	rm -rf .venv .tools .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
-.PHONY: help slo test unit lint prove prove-cleanup prove-main snapshots lock install services clean
+.PHONY: help slo test unit lint prove prove-cleanup prove-main prove-cold snapshots lock install services clean

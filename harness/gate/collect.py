@@ -35,7 +35,7 @@ class Collector:
         self._run = run
         self._began_ns = began_ns
         self._began_wall = wall_ns()
-        self._ready_seconds = (mono_ns() - began_ns) / 1e9
+        self._seconds = {"to_ready": self._since_began()}
         self._counters: dict[str, dict[str, Any]] = {}
         self._idle_bytes = stack.rss_bytes()
         self._log_start = {path: path.stat().st_size for path in self._log_files()}
@@ -45,6 +45,7 @@ class Collector:
         stack = self._stack
         if stack.scrape() and (url := self._store()):
             await_targets(url, stack.scrape(), deadline=30.0)
+            self._seconds["to_targets"] = self._since_began()
         for service, names in self._counted().items():
             series = [stack.file.spec.counters[name].series for name in names]
             read = read_idle(partial(read_counters, stack.metrics_url(service), series))
@@ -104,8 +105,11 @@ class Collector:
         for path in self._log_files():
             structured = path.suffix == ".jsonl"  # a service's own words are wanted from its start
             _copy_tail(path, self._run.logs / path.name, self._log_start.get(path, 0) if structured else 0)
-        seconds = {"to_ready": self._ready_seconds, "in_all": (mono_ns() - self._began_ns) / 1e9}
+        seconds = {**self._seconds, "in_all": self._since_began()}
         self._run.write("run.json", circumstances(stack, self._began_wall, seconds, self._idle_bytes))
+
+    def _since_began(self) -> float:
+        return (mono_ns() - self._began_ns) / 1e9
 
     def _counted(self) -> dict[str, list[str]]:
         """Service -> the counters that it keeps, for each service that can be had."""

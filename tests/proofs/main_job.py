@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import subprocess
 import sys
@@ -14,7 +15,8 @@ from typing import Any
 from harness.core.jsonio import read_json, write_json
 from tests.proofs.machine import MAX_STEAL, conditions, cpu_times
 
-LIMITS = {"seconds_to_verdict": 120.0, "seconds_to_ready": 30.0, "idle_resident_mib": 1024.0}
+LIMITS = {"seconds_to_verdict": 120.0, "seconds_to_targets": 20.0, "idle_resident_mib": 1.2 * 1024}
+VALIDATIONS = 4  # of which each must pass
 
 
 def one_run(results: Path) -> dict[str, Any]:
@@ -27,15 +29,19 @@ def one_run(results: Path) -> dict[str, Any]:
         check=False,
     )
     seconds = time.monotonic() - began
-    run = (results / "latest").resolve()
-    if not (run / "run.json").exists():
+    runs = sorted(path for path in results.iterdir() if not path.is_symlink() and (path / "run.json").exists())
+    if len(runs) != VALIDATIONS:
         sys.exit(done.stdout + done.stderr)
-    told = read_json(run / "run.json")
+    first = read_json(runs[0] / "run.json")  # the one that brought the stack up
+    outcomes = {verdict["name"]: verdict["outcome"] for run in runs for verdict in [read_json(run / "verdict.json")]}
+    idle = first["stack"]["idle_resident_bytes"]
     return {
-        "outcome": read_json(run / "verdict.json")["outcome"],
+        "outcomes": outcomes,
         "seconds_to_verdict": round(seconds, 2),
-        "seconds_to_ready": told["seconds_to_ready"],
-        "idle_resident_mib": round(sum(told["stack"]["idle_resident_bytes"].values()) / 2**20, 1),
+        "seconds_to_ready": first["seconds_to_ready"],
+        "seconds_to_targets": first["seconds_to_targets"],
+        "idle_resident_mib": round(sum(idle.values()) / 2**20, 1),
+        "idle_by_service_mib": {name: round(used / 2**20, 1) for name, used in idle.items()},
         "conditions": conditions(before),
     }
 
@@ -47,8 +53,10 @@ def main() -> int:
     options = parser.parse_args()
     runs: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as results:
-        while len(runs) < options.runs:
-            run = one_run(Path(results))
+        for at in itertools.count():
+            if len(runs) == options.runs:
+                break
+            run = one_run(Path(results) / str(at))
             disturbed = run["conditions"]["steal"] > MAX_STEAL
             print(
                 f"{len(runs) + 1}/{options.runs}: {run}" + (" disturbed, not counted" if disturbed else ""), flush=True
@@ -57,7 +65,7 @@ def main() -> int:
                 runs.append(run)
     medians = {name: statistics.median(run[name] for run in runs) for name in LIMITS}
     held = all(medians[name] <= limit for name, limit in LIMITS.items())
-    passed = all(run["outcome"] == "pass" for run in runs)
+    passed = all(set(run["outcomes"].values()) == {"pass"} for run in runs)
     write_json(options.out, {"limits": LIMITS, "medians": medians, "held": held, "all_passed": passed, "runs": runs})
     for name, limit in LIMITS.items():
         print(f"{name}: median {medians[name]:.1f}, limit {limit:.0f}")

@@ -57,21 +57,15 @@ class Inference:
 
         async def answer(seen: Observation, _request: InferRequest, ticket: Ticket) -> None:
             sent = 0
-            try:
-                async for part in ticket:
-                    if not sent:
-                        await start(send, 200, EVENT_STREAM, (b"cache-control", b"no-cache"))
-                    await send({"type": "http.response.body", "body": events(sent, part), "more_body": True})
-                    if not sent:
-                        self._metrics.time_to_first_result.observe(time.perf_counter() - seen.arrived)
-                    sent += len(part)
-                await send({"type": "http.response.body"})
-            except ComputeFailed as error:
+            async for part in ticket:
                 if not sent:
-                    raise
-                refusal = _failed(error)
-                seen.error = refusal.slug
-                await send({"type": "http.response.body", "body": error_event(refusal)})
+                    await start(send, 200, EVENT_STREAM, (b"cache-control", b"no-cache"))
+                    seen.streaming = True
+                await send({"type": "http.response.body", "body": events(sent, part), "more_body": True})
+                if not sent:
+                    self._metrics.time_to_first_result.observe(time.perf_counter() - seen.arrived)
+                sent += len(part)
+            await send({"type": "http.response.body"})
 
         await self._serve(scope, receive, send, answer)
 
@@ -89,10 +83,12 @@ class Inference:
             finally:
                 watch.cancel()
                 ticket.withdraw()
-        except (Refusal, ComputeFailed) as error:
-            refusal = error if isinstance(error, Refusal) else _failed(error)
-            seen.error = refusal.slug
-            await reply(send, refusal.status, refusal.body())
+        except Refusal as refusal:
+            await _refuse(send, seen, refusal)
+        except ComputeFailed as error:
+            await _refuse(send, seen, Refusal(500, "inference-failed", str(error)))
+        except asyncio.CancelledError:  # by the end of the server alone, after its patience
+            await _refuse(send, seen, Refusal(503, "stopping", "the server ends before it could answer"))
         except (ClientGone, Withdrawn):
             seen.gone = True
         finally:
@@ -159,5 +155,10 @@ async def _withdraw_when_gone(receive: Receive, ticket: Ticket) -> None:
     ticket.withdraw()
 
 
-def _failed(error: ComputeFailed) -> Refusal:
-    return Refusal(500, "inference-failed", str(error))
+async def _refuse(send: Send, seen: Observation, refusal: Refusal) -> None:
+    """Say so in a reply of its own, or in the last event of a stream that has begun."""
+    seen.error = refusal.slug
+    if seen.status is None:
+        await reply(send, refusal.status, refusal.body())
+    elif seen.streaming:
+        await send({"type": "http.response.body", "body": error_event(refusal)})

@@ -35,6 +35,7 @@ class ServerMetrics:
             "model_server_errors_total",
             "Inference requests that the server failed to answer",
             of,
+            unit="errors",
             registry=self.registry,
         )
         self.duration = Histogram(

@@ -17,13 +17,15 @@ STATE = "inference"  # the key in scope["state"] under which the endpoint finds 
 
 @dataclass(slots=True)
 class Observation:
-    """What the endpoint tells about a request beyond its status. `arrived` is time.perf_counter of its arrival."""
+    """What becomes of a request. `arrived` is time.perf_counter, `status` None until a reply has begun."""
 
     arrived: float
+    status: int | None = None
     rows: int | None = None
     batches: int = 0
     queue_seconds: float | None = None
     error: str | None = None
+    streaming: bool = False
     gone: bool = False
 
 
@@ -68,12 +70,10 @@ class Observe:
         seen = Observation(arrived=time.perf_counter())
         scope.setdefault("state", {})[STATE] = seen
         headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
-        status = 500  # what an endpoint that raises or is cancelled amounts to
 
         async def watch(message: Message) -> None:
-            nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
+                seen.status = message["status"]
             await send(message)
 
         with self._tracer.start_as_current_span(
@@ -83,6 +83,7 @@ class Observe:
                 await self._app(scope, receive, watch)
             finally:
                 seconds = time.perf_counter() - seen.arrived
+                status = seen.status or 500  # what an endpoint that raises amounts to
                 word = _word(status, seen)
                 if word != "cancelled":
                     span.set_attribute("http.response.status_code", status)

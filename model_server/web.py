@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -95,9 +95,11 @@ def create_app(config: ServerConfig, digits: Digits, compute: Callable[[Matrix],
         body, content_type = exposition(metrics.registry, request.headers.get("accept"))
         return Response(body, headers={"content-type": content_type})
 
-    async def unknown_model(request: Request) -> Response:
-        name = request.path_params["name"][:80]
-        return _json({"error": "unknown-model", "detail": f"no model {name!r} here, there is {model[0]!r}"}, 404)
+    async def elsewhere(request: Request) -> Response:
+        name, rest = request.path_params["name"], request.path_params.get("rest", "")
+        if name != model[0]:
+            return _json({"error": "unknown-model", "detail": f"{name[:80]!r} is not here, {model[0]!r} is"}, 404)
+        raise HTTPException(405, headers={"allow": "POST"}) if rest in endpoints else HTTPException(404)
 
     inference = Inference(service.ready, model, metrics, tracing.tracer)
     observed = partial(Observe, model=model, metrics=metrics, tracer=tracing.tracer, logger=logger)
@@ -113,9 +115,8 @@ def create_app(config: ServerConfig, digits: Digits, compute: Callable[[Matrix],
             Route("/v2/health/ready", ready),
             Route(root, metadata),
             Route("/metrics", prometheus),
-            Route(f"{root}/{{rest:path}}", _no_route),
-            Route("/v2/models/{name}", unknown_model, methods=["GET", "POST"]),
-            Route("/v2/models/{name}/{rest:path}", unknown_model, methods=["GET", "POST"]),
+            Route("/v2/models/{name}", elsewhere, methods=["GET", "POST"]),
+            Route("/v2/models/{name}/{rest:path}", elsewhere, methods=["GET", "POST"]),
         ],
         lifespan=lifespan,
         exception_handlers={HTTPException: _http_error, Exception: _internal_error},
@@ -124,21 +125,15 @@ def create_app(config: ServerConfig, digits: Digits, compute: Callable[[Matrix],
     return app
 
 
-async def _no_route(_request: Request) -> Response:
-    raise HTTPException(404)
-
-
 async def _http_error(_request: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    slug = {404: "not-found", 405: "method-not-allowed"}.get(status, "refused")
-    detail = error.detail if isinstance(error, HTTPException) else ""
-    headers = error.headers if isinstance(error, HTTPException) else None
-    return _json({"error": slug, "detail": detail}, status, headers)
+    assert isinstance(error, HTTPException)
+    slug = {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "refused")
+    return _json({"error": slug, "detail": error.detail}, error.status_code, error.headers)
 
 
 async def _internal_error(_request: Request, _error: Exception) -> Response:
     return _json({"error": "internal", "detail": "the server failed; its own output says how"}, 500)
 
 
-def _json(content: object, status: int = 200, headers: object = None) -> Response:
-    return Response(orjson.dumps(content), status, headers, "application/json")  # type: ignore[arg-type]
+def _json(content: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(orjson.dumps(content), status, headers, "application/json")

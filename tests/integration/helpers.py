@@ -25,7 +25,7 @@ spec:
   load: {{executor: constant-arrival-rate, rate: 40, warmup: 1s, duration: {duration}, maxLateness: 500ms}}
   thresholds: {thresholds}
   objectives: {objectives}
-"""
+{more}"""
 
 
 def write_validation(
@@ -37,12 +37,19 @@ def write_validation(
     thresholds: str = '{"errors{name:search}": ["rate<1%"]}',
     objectives: str = "[]",
     duration: str = "4s",
+    needs: str = "",
 ) -> Path:
-    """A validation of a few seconds in `directory`."""
+    """A validation of a few seconds in `directory`. needs: by default all that the target works with."""
     path = directory / f"{name}.yaml"
     path.write_text(
         SHORT.format(
-            name=name, stack=stack, scenario=scenario, thresholds=thresholds, objectives=objectives, duration=duration
+            name=name,
+            stack=stack,
+            scenario=scenario,
+            thresholds=thresholds,
+            objectives=objectives,
+            duration=duration,
+            more=f"  needs: {needs}\n" if needs else "",
         )
     )
     return path

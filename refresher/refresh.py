@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from structlog.typing import FilteringBoundLogger
 
 from app.shared.dependency import POSTGRES, REDIS, Caller, DependencyError
-from app.shared.feature_store import FEATURES_TABLE, TTL, Feature, encode, key, redis_errors
+from app.shared.feature_store import ENTITIES_TABLE, FEATURES_TABLE, TTL, Feature, encode, key, redis_errors
 from app.shared.features import Matrix, profile
 from app.shared.postgres import Connections
 from refresher.metrics import RefresherMetrics
@@ -68,7 +68,11 @@ class Refresher:
         ) as span:
             try:
                 ids, pixels = await self._call(
-                    POSTGRES, "select", lambda: read_pixels(self._connections), deadline=POSTGRES_DEADLINE
+                    POSTGRES,
+                    "select",
+                    lambda: read_pixels(self._connections),
+                    deadline=POSTGRES_DEADLINE,
+                    attributes={"db.collection.name": ENTITIES_TABLE},
                 )
                 profiles, at = profile(pixels), datetime.now(UTC)
                 await self._call(

@@ -6,6 +6,7 @@ import asyncio
 import atexit
 import json
 import random
+import re
 import shutil
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from tempfile import mkdtemp
 from typing import Any, TypeVar
 
 from fastapi import FastAPI
+from ruamel.yaml import YAML
 
 from app.build_corpus import build
 from app.config import AppConfig
@@ -26,6 +28,7 @@ from tests.digits_support import built_digits
 
 T = TypeVar("T")
 PASSAGES, QUERIES = 300, 20
+LOG_SCHEMA = Path(__file__).parents[1] / "monitoring/schema/logs.yaml"
 
 
 @dataclass(frozen=True)
@@ -87,8 +90,8 @@ def make_app(config: AppConfig) -> FastAPI:
 Ask = Callable[..., Awaitable[Reply]]
 
 
-def serve(app: FastAPI, conversation: Callable[[Ask], Awaitable[T]]) -> T:
-    """Run the app's lifespan around `conversation`, which gets a function to ask with."""
+def asker(app: FastAPI) -> Ask:
+    """What asks the app, whose lifespan is up: method, path, body and headers to a Reply."""
 
     async def ask(method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None) -> Reply:
         sent: list[dict[str, Any]] = []
@@ -123,8 +126,41 @@ def serve(app: FastAPI, conversation: Callable[[Ask], Awaitable[T]]) -> T:
         await app(scope, receive, send)
         return Reply(sent[0]["status"], b"".join(part.get("body", b"") for part in sent[1:]))
 
+    return ask
+
+
+def serve(app: FastAPI, conversation: Callable[[Ask], Awaitable[T]]) -> T:
+    """Run the app's lifespan around `conversation`, which gets a function to ask with."""
+
     async def run() -> T:
         async with app.router.lifespan_context(app):
-            return await conversation(ask)
+            return await conversation(asker(app))
 
     return asyncio.run(run())
+
+
+def value(metrics: str, series: str) -> float:
+    """Of the one series that is written so in Prometheus' text format."""
+    (found,) = re.findall(rf"^{re.escape(series)} (\S+)$", metrics, re.MULTILINE)
+    return float(found)
+
+
+def log_fields(component: str) -> dict[str, Any]:
+    """What monitoring/schema/logs.yaml says of the component's lines."""
+    fields: dict[str, Any] = YAML(typ="safe").load(LOG_SCHEMA.read_text())["components"][component]["fields"]
+    return fields
+
+
+def check_fields(line: dict[str, Any], fields: dict[str, Any]) -> None:
+    """The line holds every required field, no other than the described ones, and each in its form."""
+    assert set(line) <= set(fields)
+    assert {name for name, field in fields.items() if field["required"]} <= set(line)
+    kinds = {"string": str, "integer": int, "number": int | float, "boolean": bool}
+    for name, content in line.items():
+        field = fields[name]
+        if content is None:
+            assert field.get("nullable"), name
+            continue
+        assert isinstance(content, kinds[field["type"]]), name
+        assert content in field.get("enum", [content]), name
+        assert re.search(field.get("pattern", ""), str(content)), name

@@ -6,15 +6,12 @@ import asyncio
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 from fastapi import FastAPI
-from ruamel.yaml import YAML
 
-from tests.app_support import Ask, Reply, app_config, make_app, serve
+from tests.app_support import Ask, Reply, app_config, check_fields, log_fields, make_app, serve, value
 
-SCHEMA = Path(__file__).parents[2] / "monitoring/schema/logs.yaml"
 QUESTION = b'{"query": "aa ab ac ba bb", "top_k": 3}'
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
@@ -32,11 +29,6 @@ def asked(app: FastAPI, *bodies: bytes) -> tuple[list[Reply], str]:
         return replies, (await ask("GET", "/actuator/prometheus")).body.decode()
 
     return serve(app, conversation)
-
-
-def value(metrics: str, series: str) -> float:
-    (found,) = re.findall(rf"^{re.escape(series)} (\S+)$", metrics, re.MULTILINE)
-    return float(found)
 
 
 @pytest.mark.parametrize(
@@ -124,20 +116,5 @@ def test_each_search_leaves_one_log_line_of_the_described_form(app: FastAPI, tmp
     assert [line["top_k"] for line in lines] == [3, None, 7]
     assert {line["trace_id"] for line in lines} == {TRACE}
     assert len({line["span_id"] for line in lines} - {SPAN}) == 3
-    fields = YAML(typ="safe").load(SCHEMA.read_text())["components"]["vector_search"]["fields"]
     for line in lines:
-        check_fields(line, fields)
-
-
-def check_fields(line: dict[str, Any], fields: dict[str, Any]) -> None:
-    assert set(line) <= set(fields)
-    assert {name for name, field in fields.items() if field["required"]} <= set(line)
-    kinds = {"string": str, "integer": int, "number": int | float}
-    for name, content in line.items():
-        field = fields[name]
-        if content is None:
-            assert field.get("nullable"), name
-            continue
-        assert isinstance(content, kinds[field["type"]]), name
-        assert content in field.get("enum", [content]), name
-        assert re.search(field.get("pattern", ""), str(content)), name
+        check_fields(line, log_fields("vector_search"))

@@ -64,7 +64,7 @@ def _stack_line(event: StackEvent) -> str:
 def _tick_line(tick: LoadTick) -> str:
     p99 = f"p99 {tick.p99_ms:.0f} ms" if tick.p99_ms is not None else "no reply yet"
     return (
-        f"    {tick.elapsed:4.0f} s, {tick.remaining:3.0f} s left: {tick.done} of {tick.scheduled} done, "
+        f"    {tick.elapsed:4.0f} s, {tick.remaining:3.0f} s left: {tick.done} replies, "
         f"{tick.errors} errors, {tick.in_flight} under way, {p99}"
     )
 
@@ -100,9 +100,14 @@ def _name(finding: Finding) -> str:
 def _row(finding: Finding) -> list[Text | str]:
     observed = "-" if finding.observed is None else show(finding.observed, finding.unit)
     target = "-" if finding.target is None else f"{finding.operator} {show(finding.target, finding.unit)}"
-    margin = "-" if finding.margin is None else f"{finding.margin:+.0%}"
+    margin = "-" if finding.margin is None else _share(finding.margin)
     return [Text(finding.outcome, STYLE.get(finding.outcome, "yellow")), _name(finding), observed, target, margin,
             str(finding.samples or "-")]  # fmt: skip
+
+
+def _share(margin: float) -> str:
+    """A margin in whole percent, or as finely as it takes to tell on which side of the target it is."""
+    return f"{margin:+.2%}" if 0 < abs(margin) < 0.005 else f"{margin + 0.0:+.0%}"
 
 
 def print_verdicts(results: Sequence[tuple[Verdict, str]], console: Console) -> None:

@@ -79,6 +79,7 @@ class Services:
             pool.close()
 
     async def _check_tables(self, tables: list[str]) -> None:
-        rows = await self._pools[0].query("SELECT t FROM unnest(%s) AS t WHERE to_regclass(t) IS NULL", (tables,))
+        sql = "SELECT t FROM unnest(%s::text[]) AS t WHERE to_regclass(t) IS NULL"
+        rows = await self._pools[0].query(sql, (tables,))
         if missing := [f"no table {table}, run app.{LOADERS[table].replace('-', '_')}" for (table,) in rows]:
             raise DependencyError(POSTGRES, "incomplete", "; ".join(missing))

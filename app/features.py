@@ -122,9 +122,8 @@ class FeatureStore:
             async with self._redis.pipeline(transaction=True) as pipe:
                 if damaged:
                     pipe.delete(name)
+                # Only what is not there: the refresher may have been here meanwhile, and its values are newer.
                 for field, content in encode(features).items():
-                    pipe.hsetnx(
-                        name, field, content
-                    )  # the refresher may have been here meanwhile: its values are newer
+                    pipe.hsetnx(name, field, content)
                 pipe.pexpire(name, self._ttl_ms)
                 await pipe.execute()

@@ -41,12 +41,12 @@ class Ticket:
         self.rows = rows
         self.arrived = time.perf_counter()
         self.taken = 0  # rows that are in a batch, or were
-        self.withdrawn = False
         self.batches = 0
         self.largest_batch = 0
         self.queue_seconds: float | None = None
         self.started_ns = self.ended_ns = 0
         self._withdraw = withdraw
+        self._withdrawn = False
         self._results: asyncio.Queue[Matrix | Exception] = asyncio.Queue()
 
     @property
@@ -70,9 +70,9 @@ class Ticket:
 
     def withdraw(self) -> None:
         """Take the rows that are not computed yet out of the queue; whoever waits for results gets Withdrawn."""
-        if not self.withdrawn:
+        if not self._withdrawn:
+            self._withdrawn = True
             self._withdraw(self)
-            self.withdrawn = True
             self.deliver(Withdrawn())
 
 
@@ -104,7 +104,7 @@ class Batcher:
         self._batch_wait = batch_wait
         self._queue_rows = queue_rows
         self._queue: deque[Ticket] = deque()
-        self._waiting = 0  # rows in the queue that are still wanted
+        self._waiting = 0  # rows in the queue
         self._changed = asyncio.Event()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="model")
         self._task = asyncio.get_running_loop().create_task(self._run())
@@ -141,7 +141,9 @@ class Batcher:
         self._worker.shutdown()
 
     def _forget(self, ticket: Ticket) -> None:
-        self._waiting -= ticket.left
+        if ticket.left:
+            self._queue.remove(ticket)
+            self._waiting -= ticket.left
 
     async def _run(self) -> None:
         while True:
@@ -152,8 +154,6 @@ class Batcher:
     async def _due(self) -> None:
         """Return when there is a full batch, or a row that has waited long enough."""
         while self._waiting < self._batch_size:
-            while self._queue and self._queue[0].withdrawn:
-                self._queue.popleft()
             patience: float | None = None
             if self._queue:
                 patience = self._batch_wait - (time.perf_counter() - self._queue[0].arrived)
@@ -172,13 +172,12 @@ class Batcher:
         room = self._batch_size
         while room and self._queue:
             ticket = self._queue[0]
-            if not ticket.withdrawn:
-                rows = ticket.rows[ticket.taken : ticket.taken + room]
-                ticket.taken += len(rows)
-                self._waiting -= len(rows)
-                room -= len(rows)
-                batch.append(_Slice(ticket, rows))
-            if ticket.withdrawn or not ticket.left:
+            rows = ticket.rows[ticket.taken : ticket.taken + room]
+            ticket.taken += len(rows)
+            self._waiting -= len(rows)
+            room -= len(rows)
+            batch.append(_Slice(ticket, rows))
+            if not ticket.left:
                 self._queue.popleft()
         return batch
 

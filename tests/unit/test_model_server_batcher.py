@@ -145,6 +145,7 @@ def test_a_request_larger_than_a_batch_is_split_and_its_first_rows_are_there_bef
         parts = aiter(ticket)
         gate.let(1)
         assert (await anext(parts))[:, 0].tolist() == [0, 1, 2, 3]
+        waited = ticket.queue_seconds
         await gate.begun.acquire()
         await gate.begun.acquire()  # the second batch is being computed, the third is not
         assert gate.batches == [[0, 1, 2, 3], [4, 5, 6, 7]]
@@ -156,6 +157,7 @@ def test_a_request_larger_than_a_batch_is_split_and_its_first_rows_are_there_bef
         assert await answers(filler) == [90, 91]
         assert gate.batches[2] == [8, 9, 90, 91]
         assert (ticket.batches, ticket.largest_batch) == (3, 4)
+        assert ticket.queue_seconds == waited  # till its first rows were taken, once
 
     play(scene)
 

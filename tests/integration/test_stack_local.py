@@ -281,7 +281,7 @@ def test_a_missing_binary_is_told_before_anything_starts(tmp_path: Path, monkeyp
     events: list[Event] = []
     with pytest.raises(HarnessError) as missing:
         start(tmp_path, f"{HEAD}  services: {{redis: {{use: redis}}}}\n  target: redis.resp\n", emit=events.append)
-    assert missing.value.slug == "missing-binary"
+    assert missing.value.slug == "service-unavailable"
     assert missing.value.outcome is Outcome.NOT_VALIDATED
     assert events == []
     assert not (tmp_path / "state").exists()

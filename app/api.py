@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Annotated
 
-import orjson
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.observe import observation
 from app.observed import FEATURES, FEEDBACK, PREDICT, SEARCH
+from app.reply import json_response
 from app.services import Services
 from app.shared.digits import CLASSES
 
@@ -128,9 +128,3 @@ def router(services: Callable[[], Services]) -> APIRouter:
         )
 
     return routes
-
-
-def json_response(content: object, status: int = 200) -> Response:
-    """Numpy arrays become lists, aware times RFC 3339 in UTC."""
-    options = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_UTC_Z
-    return Response(orjson.dumps(content, option=options), status_code=status, media_type="application/json")

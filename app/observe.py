@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.typing import FilteringBoundLogger
 
+from app.reply import json_response
 from app.shared.tracing import parent_of
 
 STATE = "seen"  # the key in scope["state"] under which the handler finds its Observation
@@ -87,12 +89,12 @@ class Observe:
             "ai.workflow.type": route.workflow,
             **route.attributes,
         }
-        status = 500  # what a handler that raises or is cancelled amounts to
+        status, begun = 500, False  # what a handler that raises amounts to
 
         async def watch(message: Message) -> None:
-            nonlocal status
+            nonlocal status, begun
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, begun = message["status"], True
             await send(message)
 
         with self._tracer.start_as_current_span(
@@ -103,6 +105,10 @@ class Observe:
             scope.setdefault("state", {})[STATE] = seen
             try:
                 await self._app(scope, receive, watch)
+            except asyncio.CancelledError:  # by the end of the server alone, after its patience
+                seen.error = "stopping"
+                if not begun:
+                    await json_response({"error": "stopping", "trace_id": seen.trace_id}, 503)(scope, receive, watch)
             finally:
                 seconds = time.perf_counter() - start
                 span.set_attribute("http.response.status_code", status)

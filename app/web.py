@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 
-from app.api import OverloadedError, json_response, router
+from app.api import OverloadedError, router
 from app.config import SERVICE, AppConfig
 from app.corpus import Corpus
 from app.features import UnknownEntityError
@@ -17,6 +17,7 @@ from app.health import problems
 from app.metrics import Metrics
 from app.observe import STATE, Observation, Observe
 from app.observed import observed_routes
+from app.reply import json_response
 from app.services import Services
 from app.shared.dependency import DependencyError
 from app.shared.digits import Digits

@@ -145,6 +145,7 @@ def value(metrics: str, series: str) -> float:
     return float(found)
 
 
+@cache
 def log_fields(component: str) -> dict[str, Any]:
     """What monitoring/schema/logs.yaml says of the component's lines."""
     fields: dict[str, Any] = YAML(typ="safe").load(LOG_SCHEMA.read_text())["components"][component]["fields"]

@@ -8,6 +8,7 @@ import typer
 
 from harness import __version__
 from harness.cli import run, stack
+from harness.cli.doctor import doctor
 from harness.core.errors import HarnessError
 from harness.core.outcome import exit_code
 
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("verdict")(run.verdict)
+app.command("doctor")(doctor)
 app.add_typer(stack.app, name="stack")
 
 

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from harness.cli.install import install_command
+from harness.cli.logs import logs_command
 from harness.cli.options import parse_overrides
 from harness.core.errors import UsageError
 from harness.report.console import Progress
+from harness.report.status import print_status
 from harness.stack.runtime import down as down_stack
 from harness.stack.runtime import find_running, list_running, up
 
@@ -41,16 +42,14 @@ def status(file: Path = typer.Argument(Path("stack.yaml"), help="The stack file"
     """The services of the running stack: state, version, memory, address."""
     running = find_running(file)
     if running is None:
-        _say("no stack is up; harness stack up starts one")
+        others = [one.id for one in list_running() if one.path == str(file.resolve())]
+        for name in others:
+            _say(f"stack {name} of {file} is up, and runs will not use it: something of it, or of its files, changed")
+            _say(f"harness stack down {name} ends it, harness stack logs SERVICE shows what its services said")
+        if not others:
+            _say("no stack is up; harness stack up starts one")
         raise typer.Exit(3)
-    shown = Table(title=f"stack {running.id} ({running.runtime}, {running.isolation})", title_justify="left")
-    for name in ("service", "state", "version", "pid", "MiB", "address"):
-        shown.add_column(name, justify="right" if name in ("pid", "MiB") else "left")
-    resident = running.rss_bytes()
-    for one in running.services():
-        memory = f"{resident[one.name] / 2**20:.0f}" if one.name in resident else "-"
-        shown.add_row(one.name, one.state, one.version or "-", str(one.pid or "-"), memory, ", ".join(one.addresses))
-    console.print(shown)
+    print_status(running, console)
 
 
 @app.command()
@@ -69,4 +68,5 @@ def down(identity: str = typer.Argument("", help="Which stack, if more than one 
         _say("no stack is up")
 
 
+app.command("logs")(logs_command)
 app.command("install")(install_command)

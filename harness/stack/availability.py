@@ -87,10 +87,8 @@ def needed_by(file: StackFile, names: Iterable[str], *, wishes: bool) -> set[str
 def refuse_without(file: StackFile, names: Iterable[str], missing: Mapping[str, Unavailable], what: str) -> None:
     """Raises HarnessError service-unavailable (not-validated) where one of `names` is among `missing`. what: who needs
     them, as the sentence begins."""
-    lacking = [name for name in file.spec.services if name in set(names) and name in missing]
-    if lacking:
-        # A service that only hands on what another lacks says nothing new.
-        roots = [name for name in lacking if missing[name].slug != "needs-unavailable"] or lacking
+    roots = lacking(file, names, missing)
+    if roots:
         causes = "; ".join(f"{name}: {missing[name].cause}" for name in roots)
         raise HarnessError(
             "service-unavailable",
@@ -98,3 +96,11 @@ def refuse_without(file: StackFile, names: Iterable[str], missing: Mapping[str, 
             missing[roots[0]].remedy,
             outcome=Outcome.NOT_VALIDATED,
         )
+
+
+def lacking(file: StackFile, names: Iterable[str], missing: Mapping[str, Unavailable]) -> list[str]:
+    """Which of `names` are among `missing`, in the order of the file; one that only hands on what another of them lacks
+    says nothing new, and is left out."""
+    wanted = set(names)
+    found = [name for name in file.spec.services if name in wanted and name in missing]
+    return [name for name in found if missing[name].slug != "needs-unavailable"] or found

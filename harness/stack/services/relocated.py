@@ -35,13 +35,18 @@ def shown_its_files(tool: Tool, needed: str) -> tuple[str, ...]:
 
 def check_shown(tool: Tool, needed: str, name: str) -> None:
     """Raises HarnessError cannot-mount (not-validated) where it has to be shown its files and may not be."""
-    if shown_its_files(tool, needed) and not _works(_mounting()):
+    if shown_its_files(tool, needed) and not may_mount():
         raise HarnessError(
             "cannot-mount",
             f"{tool.path} looks for /usr/share/{needed}, and this user may make no mount namespace to show it there",
             f"install {name} for the whole machine, or put the upstream program on PATH",
             outcome=Outcome.NOT_VALIDATED,
         )
+
+
+def may_mount() -> bool:
+    """Whether this user may make a mount namespace, and mount in it."""
+    return _works(_mounting())
 
 
 def _mounting() -> tuple[str, ...]:

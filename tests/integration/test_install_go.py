@@ -153,6 +153,31 @@ def test_an_interrupted_build_leaves_no_compiler_behind_and_the_next_goes_on_fro
     assert [path.name for path in unfinished()] == ["hello-1.2.3"]
 
 
+def test_a_compiler_that_says_nothing_more_is_ended_too_with_its_children(
+    module: Callable[[str], ToolSpec], tmp_path: Path
+) -> None:
+    module(WORKS)
+    silent = stand_in(tmp_path / "go", build="sleep 600 & echo a >&2; wait")
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.integration.tiny_go", str(tmp_path / "module")],
+        cwd=ROOT,
+        env=os.environ | {"SLO_HARNESS_GO": str(silent)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as installer:
+        until(installer, lambda line: done_of(line) > 0)
+        running = belonging(build_dir())
+        installer.send_signal(signal.SIGINT)
+        try:
+            assert installer.wait(30) == 130
+        finally:
+            for pid in belonging(build_dir()):
+                os.kill(pid, signal.SIGKILL)
+                running.append(-pid)
+    assert len(running) == 2 and min(running) > 0
+
+
 @needs_go
 def test_modules_that_cannot_be_had_are_told_apart_from_code_that_does_not_compile(
     module: Callable[[str], ToolSpec], monkeypatch: pytest.MonkeyPatch

@@ -17,8 +17,8 @@ from harness.stack.runtime import Stack
 def circumstances(
     stack: Stack, began_wall_ns: int, seconds: Mapping[str, float], idle_bytes: Mapping[str, int]
 ) -> dict[str, Any]:
-    """seconds: to_ready, to_targets (all scraped) and in_all, since the run began; idle_bytes: resident memory by service
-    before the load."""
+    """seconds: to_ready, to_targets (all of them scraped) and in_all, since the run began; idle_bytes: resident memory
+    by service before the load."""
     return {
         "schema": RUN_SCHEMA,
         "harness": {"version": __version__, "commit": _commit(stack.root)},

@@ -11,9 +11,9 @@ from harness.model import threshold
 
 ROOT = Path(__file__).parent.parent.parent
 SOURCES = sorted((ROOT / "harness").rglob("*.py"))
-# the first argument of HarnessError/UsageError, the second of Document.error, and slug="..." of findings
+# the first argument of HarnessError, UsageError and Unavailable, the second of Document.error, and slug="..." of findings
 _RAISED = re.compile(
-    r"""(?:HarnessError|UsageError)\(\s*f?"([a-z]+(?:-[a-z]+)+)"|\.error\(\s*.{0,80}?,\s*"([a-z]+(?:-[a-z]+)+)"|slug="([a-z]+(?:-[a-z]+)+)\"""",
+    r"""(?:HarnessError|UsageError|Unavailable)\(\s*f?"([a-z]+(?:-[a-z]+)+)"|\.error\(\s*.{0,80}?,\s*"([a-z]+(?:-[a-z]+)+)"|slug="([a-z]+(?:-[a-z]+)+)\"""",
     re.DOTALL,
 )
 

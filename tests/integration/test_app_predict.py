@@ -237,3 +237,28 @@ def test_the_end_waits_for_nothing_and_says_nothing(app: Service, model_server: 
         assert (status, answer["error"]) == (503, "stopping")
     (line,) = app.lines()
     assert (line["status"], line["error"]) == ("error", "stopping")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"APP_MODEL_SERVER": ""}, "config-missing: APP_MODEL_SERVER is not set"),
+        ({"APP_REDIS": ""}, "config-missing: APP_REDIS is not set"),
+        ({"APP_DIGITS": "/nowhere"}, "digits-missing: no manifest.json in /nowhere; build it with: "),
+        ({"APP_LOKI": "127.0.0.1:3100"}, "config-invalid: APP_LOKI='127.0.0.1:3100'"),
+    ],
+)
+def test_a_configuration_that_cannot_be_used_ends_with_2_and_its_name(changes: dict[str, str], said: str) -> None:
+    nobody = "127.0.0.1:1"
+    env = {
+        "APP_LISTEN": nobody,
+        "APP_POSTGRES": f"postgresql://postgres@{nobody}/postgres",
+        "APP_REDIS": f"redis://{nobody}/0",
+        "APP_MILVUS": f"http://{nobody}",
+        "APP_MODEL_SERVER": f"http://{nobody}",
+        "APP_CORPUS": str(small_corpus()),
+        "APP_DIGITS": str(built_digits()),
+    }
+    done = run_module("app", {**env, **changes})
+    assert done.returncode == 2
+    assert done.stderr.startswith(said)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import queue
 import socket
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
@@ -120,7 +122,7 @@ def test_a_batch_holds_a_stream_for_each_component_and_level_ordered_by_time() -
     assert all(list(one["stream"]) == ["service", "component", "level"] for one in streams)
 
 
-def test_a_line_of_a_logger_arrives_with_its_own_time(peers: list[Peer], tmp_path: Any) -> None:
+def test_a_line_of_a_logger_arrives_with_its_own_time(peers: list[Peer], tmp_path: Path) -> None:
     peers.append(peer := Peer(204))
     registry = CollectorRegistry()
     telemetry = Telemetry(loki=peer.url, log_file=tmp_path / "log.jsonl", time_scale=AT_ONCE)
@@ -208,3 +210,19 @@ def test_a_loki_that_hangs_holds_up_neither_the_lines_nor_the_end(peers: list[Pe
     shipping.put(1_000)
     assert shipping.registry.get_sample_value("log_lines_dropped_total", {"reason": "queue"}) == 990
     shipping.pusher.close(timeout=0.2)  # returns, long before the push gives up
+
+
+def test_a_disk_that_hangs_keeps_no_line_from_loki(peers: list[Peer], tmp_path: Path) -> None:
+    peers.append(peer := Peer(204))
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    telemetry = Telemetry(loki=peer.url, log_file=pipe, time_scale=NEVER)
+    writer = LogWriter.open(telemetry, "svc", registry := CollectorRegistry())
+    line = Line(0, "INFO", "part", b"x" * 65_536)  # one fills the pipe: its writer hangs from then on
+    for _ in range(4):
+        writer.msg(line)
+    writer.close(timeout=1)
+    assert peer.lines() == 4
+    assert registry.get_sample_value("log_lines_pushed_total") == 4
+    os.close(reader)

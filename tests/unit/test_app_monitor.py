@@ -47,7 +47,7 @@ def test_a_model_as_good_as_expected_or_better_raises_no_alarm() -> None:
         assert not any(monitor.add(*pair) for pair in stream(accuracy, 100 * BATCH))
 
 
-def test_a_decline_alarms_at_the_end_of_a_batch_and_again_while_it_lasts() -> None:
+def test_a_decline_alarms_at_the_end_of_a_batch_and_again_while_it_lasts_and_then_no_more() -> None:
     monitor = ModelMonitor(10, ACCURACY)
     before = [monitor.add(*pair) for pair in stream(ACCURACY, 20 * BATCH)]
     after = [monitor.add(*pair) for pair in stream(0.85, 20 * BATCH)]
@@ -56,6 +56,8 @@ def test_a_decline_alarms_at_the_end_of_a_batch_and_again_while_it_lasts() -> No
     assert alarms[0] <= 3 * BATCH  # a fall of nine deviations a batch
     assert len(alarms) >= 3
     assert all(number % BATCH == 0 for number in alarms)
+    recovered = [monitor.add(*pair) for pair in stream(ACCURACY, 20 * BATCH)]
+    assert not any(recovered)  # what was reported is not carried on
 
 
 def test_an_expectation_of_certainty_still_leaves_room_for_chance() -> None:

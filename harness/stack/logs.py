@@ -138,9 +138,11 @@ class Follower:
         an end is one too."""
         self._look()
         for path, log in self._open.items():
-            if os.fstat(log.fileno()).st_size < log.tell():
-                log.seek(0)  # it was begun anew
-            *lines, rest = (self._rest.pop(path, b"") + log.read()).split(b"\n")
+            before = self._rest.pop(path, b"")
+            if os.fstat(log.fileno()).st_size < log.tell():  # it was begun anew
+                log.seek(0)
+                before += b"\n" if before else b""
+            *lines, rest = (before + log.read()).split(b"\n")
             if not final:
                 self._rest[path] = rest
             elif rest:

@@ -97,7 +97,8 @@ def read_memory(path: Path = Path("/proc/meminfo")) -> Memory:
 
 def read_disk(what: str, directory: Path) -> Disk:
     """Of a directory that is not there: of the nearest one above it that is."""
-    there = next(path for path in (directory, *directory.absolute().parents) if path.is_dir())
+    places = (directory, *directory.absolute().parents)
+    there = next(path for path in places if os.path.isdir(path))  # noqa: PTH112 - false where we may not look
     told = os.statvfs(there)
     return Disk(what, str(directory), told.f_bavail * told.f_frsize, os.access(there, os.W_OK | os.X_OK))
 

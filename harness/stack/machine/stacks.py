@@ -30,7 +30,11 @@ class FoundStack:
 
 def read_stacks(stackfile: Path | None) -> list[FoundStack]:
     """All stacks of this user. stackfile: whose stack would be usable. Raises UsageError for that file."""
-    found = [_read(path) for path in sorted(stacks_dir().glob("*")) if path.is_dir()]
+    try:
+        directories = sorted(path for path in stacks_dir().iterdir() if path.is_dir())
+    except OSError:
+        return []  # none was ever up, or this user may not look: the disk check's to tell
+    found = [_read(path) for path in directories]
     wanted = str(stackfile.resolve()) if stackfile is not None else ""
     if not any(one.kind == "up" and one.path == wanted for one in found):
         return found

@@ -180,6 +180,7 @@ def test_a_stack_that_is_up_is_no_obstacle_until_its_file_changes(tmp_path: Path
         checks = {check["name"]: check for check in told["checks"]}
         (stack,) = checks["stacks"]["numbers"]["stacks"]
         assert (code, checks["ports"]["state"], checks["stacks"]["state"]) == (0, "ok", "ok")
+        assert checks["memory"]["numbers"]["needed"] is None  # it has taken what it needs
         assert stack["usable"] and "runs will use it" in checks["stacks"]["found"]
         with (tmp_path / "stack.yaml").open("a") as file:
             file.write("# changed\n")

@@ -61,7 +61,8 @@ def examine(
     found = stacks.read_stacks(path)
     file = subject.file if subject is not None else None
     missing = unavailable(file) if file is not None else {}
-    needed = capacity.memory_needed(file, missing) if file is not None else None
+    already = any(one.usable for one in found)  # then it has what it needs
+    needed = capacity.memory_needed(file, missing) if file is not None and not already else None
     services: list[programs.ServicePrograms] = []
     about_programs: list[Check] = []
     if subject is not None:

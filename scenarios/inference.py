@@ -4,7 +4,7 @@ Under the harness: `harness run slos/inference.yaml`. By hand, against a service
 
     SLO_ARTEFACT_DIGITS=<directory of the digits> locust -f scenarios/inference.py --host http://127.0.0.1:8080
 
-`correct` is 1 for a right prediction and 0 for a wrong one. Every fourth prediction gets its label back by /feedback.
+`correct` is 1 for a right prediction and 0 for a wrong one. Every fifth prediction gets its label back by /feedback.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from locust import task
 from harness.load.users import SloUser
 from scenarios.digits import ENTITIES
 
-FEEDBACK_EVERY = 4
+FEEDBACK_EVERY = 5  # prime to the number of entities and to the users' strides: no entity is left out for ever
 _STRIDE = 31  # users start this far apart
 _users = itertools.count()
 

@@ -23,6 +23,9 @@ slo: install services  ## the main job: a real system, real load, a verdict  [SL
 test: install services  ## every behaviour once, on real services
 	$(BIN)/pytest
 
+doctor: install  ## is this machine fit, and which validations will run?
+	$(BIN)/harness doctor
+
 unit: install  ## the quick tests, no services
 	$(BIN)/pytest -n 2 tests/unit
 
@@ -72,4 +75,4 @@ $(UV):
 clean:  ## remove the environment and caches of this checkout (not the tools in the user's cache)
 	rm -rf .venv .tools .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
-.PHONY: help slo test unit lint prove prove-cleanup prove-main prove-cold snapshots lock install services clean
+.PHONY: help slo test doctor unit lint prove prove-cleanup prove-main prove-cold snapshots lock install services clean

@@ -50,6 +50,10 @@ WATCHERS = {
 }
 
 
+# After SIGKILL Milvus waits for the leases of its former self, a minute or more; the next test gets a new stack.
+NOT_REPAIRED = {"milvus"}
+
+
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
     with Session(tmp_path_factory.mktemp("results"), reuse=False) as session:
@@ -57,7 +61,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
 
 
 def run_while(session: Session, tmp_path: Path, victim: str) -> RunResult:
-    """A run in whose steady phase `victim` is killed; it is started again afterwards, so that the stack is whole."""
+    """A run in whose steady phase `victim` is killed; afterwards it is started again, so that the stack is whole."""
     paths = []
     for name, query in QUERIES.items():
         paths.append(tmp_path / f"{name}.openslo.yaml")
@@ -82,6 +86,8 @@ def run_while(session: Session, tmp_path: Path, victim: str) -> RunResult:
         done = run_one(path, session)
     finally:
         session.handlers.remove(on_steady)
+    if victim in NOT_REPAIRED:
+        return done
     stack.start_service(victim)
     end = time.monotonic() + 30
     while not stack.healthy():  # whoever works with it has to find it again
@@ -118,7 +124,7 @@ def test_one_that_only_looks_on_takes_its_data_with_it_and_nothing_else(
         ("postgres", {"of-postgres"}, Outcome.PASS),
         ("model-server", {"of-model-server"}, Outcome.FAIL),
         ("refresher", {"of-refresher"}, Outcome.PASS),
-        ("milvus", {"of-milvus"}, Outcome.PASS),
+        ("milvus", {"of-milvus"}, Outcome.PASS),  # last: see NOT_REPAIRED
     ],
 )
 def test_one_that_serves_spoils_the_measurement_and_each_promise_is_judged_by_what_was_seen(

@@ -11,7 +11,7 @@ from harness.model import threshold
 
 ROOT = Path(__file__).parent.parent.parent
 SOURCES = sorted((ROOT / "harness").rglob("*.py"))
-# the first argument of HarnessError, UsageError and Unavailable, the second of Document.error, and slug="..." of findings
+# first argument of HarnessError, UsageError and Unavailable, second of Document.error, and slug="..." of findings
 _RAISED = re.compile(
     r"""(?:HarnessError|UsageError|Unavailable)\(\s*f?"([a-z]+(?:-[a-z]+)+)"|\.error\(\s*.{0,80}?,\s*"([a-z]+(?:-[a-z]+)+)"|slug="([a-z]+(?:-[a-z]+)+)\"""",
     re.DOTALL,

@@ -1,16 +1,41 @@
-"""The shape of the OpenSLO v1 documents that we read, field for field as the specification names them.
+"""The shape of the OpenSLO v1 documents, field for field as the specification names them: what all kinds share, SLI,
+DataSource and Service.
 
-Source: OpenSLO v1, README of github.com/OpenSLO/OpenSLO ("General Schema", "SLO", "SLI").
+Source: OpenSLO v1, README of github.com/OpenSLO/OpenSLO ("General Schema" and one section for each kind).
 """
 
 from __future__ import annotations
 
 import math
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+# RFC 1123 names, and what the specification encourages beside them; capitals because its own examples have them.
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.|/\\-]{0,253}[A-Za-z0-9])?")
+_KEY = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+_PREFIX = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
+
+
+def _name(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        raise ValueError(f"{text!r} is not a name; write up to 255 letters, digits and dashes, for example app-latency")
+    return text
+
+
+def _label_key(text: str) -> str:
+    if not _KEY.fullmatch(text):
+        raise ValueError(f"{text!r} is not a key; write up to 63 letters, digits, dashes, underscores and dots")
+    return text
+
+
+def _annotation_key(text: str) -> str:
+    prefix, slash, name = text.rpartition("/")
+    if slash and not _PREFIX.fullmatch(prefix):
+        raise ValueError(f"{prefix!r} is not a DNS subdomain, as the part of an annotation's key before '/' must be")
+    _label_key(name)
+    return text
 
 
 def _number(value: Any) -> Any:
@@ -25,85 +50,86 @@ def _finite(value: float) -> float:
     return value
 
 
+Name = Annotated[str, AfterValidator(_name)]
+LabelKey = Annotated[str, AfterValidator(_label_key)]
+AnnotationKey = Annotated[str, AfterValidator(_annotation_key)]
 Number = Annotated[float, BeforeValidator(_number), AfterValidator(_finite)]
+Flag = Annotated[bool, Field(strict=True)]
+Description = Annotated[str, Field(max_length=1050)]
+ApiVersion = Literal["openslo/v1"]
 
 
-class _Model(BaseModel):
+class Model(BaseModel):
+    """Every part of a document: a field that the specification does not name is refused."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Metadata(_Model):
+class Metadata(Model):
     name: Name
     displayName: str = ""
-    labels: dict[str, str | list[str]] = Field(default_factory=dict)
-    annotations: dict[str, str] = Field(default_factory=dict)
+    labels: dict[LabelKey, str | list[str]] = Field(default_factory=dict)
+    annotations: dict[AnnotationKey, str] = Field(default_factory=dict)
 
 
-class PrometheusSpec(_Model):
-    query: str
+class MetricSource(Model):
+    """Where a query goes: a DataSource by name, or a type; what `spec` holds is the type's own affair."""
+
+    metricSourceRef: str | None = None
+    type: str | None = None
+    spec: dict[str, Any]
 
 
-class MetricSource(_Model):
-    type: Literal["Prometheus", "prometheus"]
-    spec: PrometheusSpec
-
-
-class Metric(_Model):
+class Metric(Model):
     metricSource: MetricSource
 
 
-class RatioMetric(_Model):
-    counter: Annotated[bool, Field(strict=True)]
+class RatioMetric(Model):
+    counter: Flag | None = None
     good: Metric | None = None
     bad: Metric | None = None
-    total: Metric
+    total: Metric | None = None
+    rawType: Literal["success", "failure"] | None = None
+    raw: Metric | None = None
 
 
-class IndicatorSpec(_Model):
-    description: Annotated[str, Field(max_length=1050)] = ""
+class IndicatorSpec(Model):
+    description: Description = ""
     thresholdMetric: Metric | None = None
     ratioMetric: RatioMetric | None = None
 
 
-class InlineIndicator(_Model):
+class InlineIndicator(Model):
     metadata: Metadata | None = None
     spec: IndicatorSpec
 
 
-class TimeWindow(_Model):
-    """Rolling only. `M` is months: the specification has no seconds."""
-
-    duration: Annotated[str, Field(pattern=r"^[1-9][0-9]*[mhdwMQY]$")]
-    isRolling: Annotated[bool, Field(strict=True)]
-
-
-class SloObjective(_Model):
-    displayName: str = ""
-    op: Literal["lt", "lte", "gt", "gte"] | None = None
-    value: Number | None = None
-    target: Annotated[Number, Field(gt=0, lt=1)] | None = None
-    targetPercent: Annotated[Number, Field(gt=0, lt=100)] | None = None
-
-
-class SloSpec(_Model):
-    description: Annotated[str, Field(max_length=1050)] = ""
-    service: str
-    indicator: InlineIndicator | None = None
-    indicatorRef: str | None = None
-    timeWindow: Annotated[list[TimeWindow], Field(min_length=1, max_length=1)] | None = None
-    budgetingMethod: Literal["Occurrences"]
-    objectives: Annotated[list[SloObjective], Field(min_length=1)]
-
-
-class Slo(_Model):
-    apiVersion: Literal["openslo/v1"]
-    kind: Literal["SLO"]
-    metadata: Metadata
-    spec: SloSpec
-
-
-class Sli(_Model):
-    apiVersion: Literal["openslo/v1"]
+class Sli(Model):
+    apiVersion: ApiVersion
     kind: Literal["SLI"]
     metadata: Metadata
     spec: IndicatorSpec
+
+
+class DataSourceSpec(Model):
+    description: Description = ""
+    type: str
+    connectionDetails: dict[str, Any] = Field(default_factory=dict)
+
+
+class DataSource(Model):
+    apiVersion: ApiVersion
+    kind: Literal["DataSource"]
+    metadata: Metadata
+    spec: DataSourceSpec
+
+
+class ServiceSpec(Model):
+    description: Description = ""
+
+
+class Service(Model):
+    apiVersion: ApiVersion
+    kind: Literal["Service"]
+    metadata: Metadata
+    spec: ServiceSpec = ServiceSpec()

@@ -48,6 +48,11 @@ class PromQL:
     ranged: bool
     jobs: tuple[str, ...] = ()
 
+    @property
+    def enclosed(self) -> str:
+        """The query in brackets, as a part of another."""
+        return f"({self.text}\n)" if "#" in self.text else f"({self.text})"  # a comment would swallow the bracket
+
     def render(self, window_ns: int) -> str:
         """The query as it is sent, for a steady phase of `window_ns` nanoseconds."""
         return WINDOW.sub(promql_duration(window_ns), self.text)

@@ -107,23 +107,27 @@ def load_documents(path: Path) -> list[Document]:
     return [Document(path, lines, node, value) for node, value in zip(nodes, values, strict=True)]
 
 
-def parse_model(document: Document, model: type[M]) -> M:
-    """`document` as `model`. Raises UsageError for the first thing that does not fit: unknown-field, missing-field,
-    bad-value; each with line, column and caret, an unknown field with the nearest name."""
+def parse_model(document: Document, model: type[M], at: Path_ = ()) -> M:
+    """`document`, or the part of it at `at`, as `model`. Raises UsageError for the first thing that does not fit:
+    unknown-field, missing-field, bad-value; each with line, column and caret, an unknown field with the nearest
+    name."""
+    data = document.data
+    for step in at:
+        data = data[step]
     try:
-        return model.model_validate(document.data)
+        return model.model_validate(data)
     except ValidationError as error:
         problems = error.errors(include_url=False)
         problems.sort(key=lambda problem: problem["type"] != "extra_forbidden")  # a typo explains what is missing
-        raise _located(document, model, problems[0]) from None
+        raise _located(document, model, problems[0], at) from None
 
 
-def _located(document: Document, model: type[BaseModel], problem: ErrorDetails) -> UsageError:
+def _located(document: Document, model: type[BaseModel], problem: ErrorDetails, at: Path_) -> UsageError:
     absent = problem["type"] in ("extra_forbidden", "missing")
-    path = _real_path(document.data, problem["loc"], keep_last=absent)
+    path = _real_path(document.data, (*at, *problem["loc"]), keep_last=absent)
     where = ".".join(map(str, path)) or "the document"
     if problem["type"] == "extra_forbidden":
-        names = _names_at(model, path[:-1])
+        names = _names_at(model, path[len(at) : -1])
         near = difflib.get_close_matches(str(path[-1]), names, 1, 0.5)
         remedy = f"Did you mean {near[0]!r}?" if near else f"Known here: {', '.join(names) or 'nothing'}."
         return document.error(path, "unknown-field", f"unknown field {where!r}", remedy, on="key")

@@ -165,12 +165,14 @@ def test_a_mistake_in_a_query_has_its_caret_in_the_query(tmp_path: Path) -> None
 
 
 def test_a_section_that_is_not_built_is_refused_at_its_key(tmp_path: Path) -> None:
-    error = refuse(tmp_path, THRESHOLD, "budgetingMethod: Occurrences", "budgetingMethod: Timeslices")
+    slices = "target: 0.99\n      timeSliceTarget: 0.9\n      timeSliceWindow: 1m"
+    text = THRESHOLD.replace("target: 0.99", slices)
+    error = refuse(tmp_path, text, "budgetingMethod: Occurrences", "budgetingMethod: Timeslices")
     assert shown(error, tmp_path) == (
-        "o.yaml:22:3: not-built-yet: budgetingMethod Timeslices is not read in this version\n"
+        "o.yaml:22:3: not-built-yet: a run does not judge budgetingMethod Timeslices yet, only Occurrences\n"
         "      budgetingMethod: Timeslices\n"
         "      ^^^^^^^^^^^^^^^\n"
-        "  remedy: Write budgetingMethod: Occurrences."
+        "  remedy: Write budgetingMethod: Occurrences, or keep the SLO in a file of its own."
     )
 
 
@@ -179,18 +181,7 @@ def test_a_section_that_is_not_built_is_refused_at_its_key(tmp_path: Path) -> No
     [
         (THRESHOLD, "openslo/v1\n", "openslo.com/v2alpha\n", 1),
         (THRESHOLD, "openslo/v1\n", "openslo/v1alpha\n", 1),
-        (THRESHOLD, "kind: SLO", "kind: AlertPolicy", 2),
-        (THRESHOLD, "kind: SLO", "kind: DataSource", 2),
-        (THRESHOLD, "kind: SLO", "kind: Service", 2),
-        (THRESHOLD, "  budgetingMethod", "  alertPolicies: [page]\n  budgetingMethod", 22),
         (THRESHOLD, "type: Prometheus", "type: Loki", 16),
-        (THRESHOLD, "type: Prometheus", "metricSourceRef: ours", 16),
-        (THRESHOLD, "isRolling: true", "calendar: {startTime: 2026-01-01 00:00:00, timeZone: UTC}", 21),
-        (THRESHOLD, "isRolling: true", "isRolling: false", 21),
-        (THRESHOLD, "target: 0.99", "target: 0.99\n      timeSliceTarget: 0.9", 28),
-        (THRESHOLD, "target: 0.99", "target: 0.99\n      timeSliceWindow: 1m", 28),
-        (RATIO, "counter: true", "rawType: success", 9),
-        (RATIO, "        good:", "        raw:", 10),
         (SLI, "type: Prometheus", "type: Datadog", 7),
     ],
 )
@@ -199,11 +190,51 @@ def test_whatever_is_not_built_is_refused(tmp_path: Path, text: str, old: str, n
     assert (error.slug, error.location and error.location.line) == ("not-built-yet", line)
 
 
+RAW = """\
+apiVersion: openslo/v1
+kind: SLO
+metadata: {name: raw}
+spec:
+  service: app
+  indicator:
+    spec:
+      ratioMetric:
+        rawType: success
+        raw: {metricSource: {type: Prometheus, spec: {query: share}}}
+  budgetingMethod: Occurrences
+  objectives: [{target: 0.999}]
+"""
+
+
+def test_a_raw_ratio_is_a_share_that_anything_but_a_share_cannot_pass(tmp_path: Path) -> None:
+    (success,) = read(tmp_path, RAW)
+    assert (success.kind, success.operator, success.target, success.unit) == ("threshold", ">=", 0.999, "%")
+    assert success.queries["value"].text == "(share) / ((share) >= bool 0) / ((share) <= bool 1)"
+    (failure,) = read(tmp_path, RAW.replace("rawType: success", "rawType: failure"))
+    assert (failure.operator, failure.target) == ("<=", 0.001)
+    (commented,) = read(tmp_path, RAW.replace("query: share", 'query: "share # of all"'))
+    assert commented.queries["value"].metrics == ("share",)
+    error = refuse(tmp_path, RAW, "query: share", f"query: {' + '.join(['share'] * 90)}")
+    assert (error.slug, error.location and error.location.line) == ("promql-syntax", 10)
+
+
+def test_alert_policies_and_calendars_leave_the_promise_as_it_is(tmp_path: Path) -> None:
+    (plain,) = read(tmp_path, THRESHOLD)
+    policy = "{alertWhenBreaching: true, conditions: [{spec: {severity: page, condition: {op: gt, threshold: 2, \
+lookbackWindow: 1h}}}], notificationTargets: [{spec: {target: mail}}]}"
+    alerting = THRESHOLD.replace("  budgeting", f"  alertPolicies: [{{spec: {policy}}}]\n  budgeting")
+    assert read(tmp_path, alerting) == [plain]
+    aligned = THRESHOLD.replace("isRolling: true", "calendar: {startTime: 2026-01-01 00:00:00, timeZone: UTC}")
+    (calendar,) = read(tmp_path, aligned)
+    assert calendar.as_dict() == {**plain.as_dict(), "window": "28d calendar from 2026-01-01 00:00:00 UTC"}
+
+
 @pytest.mark.parametrize(
     ("text", "old", "new", "slug", "line"),
     [
         (THRESHOLD, "openslo/v1\n", "kubernetes/v1\n", "bad-value", 1),
         (THRESHOLD, "kind: SLO", "kind: Slo", "bad-value", 2),
+        (THRESHOLD, "kind: SLO", "kind: {SLO: 1}", "bad-value", 2),
         (THRESHOLD, "name: latency", "name: La tency", "bad-value", 4),
         (THRESHOLD, "  service: app\n", "", "missing-field", 8),
         (THRESHOLD, "  budgetingMethod: Occurrences\n", "", "missing-field", 8),
@@ -258,9 +289,14 @@ def test_two_objectives_of_one_name_are_refused_also_across_files(tmp_path: Path
     assert refuse(tmp_path, f"{THRESHOLD}---\n{THRESHOLD}").slug == "duplicate-name"
     (tmp_path / "a.yaml").write_text(THRESHOLD)
     (tmp_path / "b.yaml").write_text(THRESHOLD)
-    with pytest.raises(UsageError, match=r"a\.yaml:24:7") as caught:
+    with pytest.raises(UsageError, match=r"a\.yaml:4:9") as caught:
         load_objectives(tmp_path / "a.yaml", tmp_path / "b.yaml")
     assert caught.value.slug == "duplicate-name"
+
+
+def test_names_that_would_share_a_file_of_evidence_are_refused(tmp_path: Path) -> None:
+    error = refuse(tmp_path, RATIO, "- target: 0.999", "- {displayName: three.nines and a half, target: 0.9}")
+    assert (error.slug, error.location and error.location.line) == ("duplicate-name", 15)
 
 
 def test_a_name_never_leads_out_of_the_run_directory(tmp_path: Path) -> None:

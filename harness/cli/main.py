@@ -7,7 +7,7 @@ import sys
 import typer
 
 from harness import __version__
-from harness.cli import run, stack
+from harness.cli import run, slo, stack
 from harness.cli.doctor import doctor
 from harness.core.errors import HarnessError
 from harness.core.outcome import exit_code
@@ -25,6 +25,7 @@ app.command("run")(run.run)
 app.command("verdict")(run.verdict)
 app.command("doctor")(doctor)
 app.add_typer(stack.app, name="stack")
+app.add_typer(slo.app, name="slo")
 
 
 def _version(wanted: bool) -> None:

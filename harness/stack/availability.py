@@ -10,6 +10,7 @@ from harness.core.errors import HarnessError
 from harness.core.outcome import Outcome
 from harness.model.builtins import BUILTINS
 from harness.model.stackfile import Service, StackFile
+from harness.model.template import placeholders
 from harness.stack.services import RECIPES
 from harness.stack.tools import resolve_tool
 
@@ -73,15 +74,23 @@ def hard_needs(file: StackFile, name: str) -> tuple[str, ...]:
 
 
 def needed_by(file: StackFile, names: Iterable[str], *, wishes: bool) -> set[str]:
-    """`names` and all that they need, to the end; with `wishes` also what they start after."""
+    """`names` and all that they need, to the end; with `wishes` also what they start after, and whom they speak to."""
     reached: set[str] = set()
     open_ = list(names)
     while open_:
         name = open_.pop()
         if name not in reached:
             reached.add(name)
-            open_ += [*hard_needs(file, name), *(file.spec.services[name].after if wishes else ())]
+            open_ += [*hard_needs(file, name), *(_wishes(file, name) if wishes else ())]
     return reached
+
+
+def _wishes(file: StackFile, name: str) -> list[str]:
+    service = file.spec.services[name]
+    named = [part for _, text in service.texts() for part in placeholders(text)]
+    refs = [file.spec.links[what].to for kind, what in named if kind == "link"]
+    refs += [what for kind, what in named if kind == "address"]
+    return [*service.after, *(ref.partition(".")[0] for ref in refs)]
 
 
 def refuse_without(file: StackFile, names: Iterable[str], missing: Mapping[str, Unavailable], what: str) -> None:

@@ -28,7 +28,14 @@ spec:
     traces: {use: otlp-sink}
     fill: {job: ["true"], needs: [milvus]}
     more: {job: ["true"], needs: [fill]}
-    web: {command: [sleep, "9"], ports: [http], needs: [redis], after: [more, traces]}
+    other: {command: [sleep, "9"], ports: [http]}
+    web:
+      command: [sleep, "9"]
+      ports: [http]
+      needs: [redis]
+      after: [more]
+      env: {TRACES: "${link:web->traces}", OTHER: "http://${address:other.http}"}
+  links: {web->traces: {to: traces.http}}
   target: web.http
 """
 
@@ -75,7 +82,7 @@ def test_a_variable_that_leads_nowhere_is_a_mistake_and_no_missing_service(
 
 def test_needs_are_followed_to_their_end_and_wishes_only_where_asked(file: StackFile) -> None:
     assert needed_by(file, ["web"], wishes=False) == {"web", "redis"}
-    assert needed_by(file, ["web"], wishes=True) == {"web", "redis", "more", "fill", "milvus", "traces"}
+    assert needed_by(file, ["web"], wishes=True) == {"web", "redis", "more", "fill", "milvus", "traces", "other"}
     assert needed_by(file, ["redis-exporter"], wishes=False) == {"redis-exporter", "redis"}
 
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import typer
+from rich.console import Console
 
 from harness.core.errors import UsageError
+from harness.core.outcome import exit_code, worst
 from harness.model.openslo_slo import load_service_levels
+from harness.report.budgets import print_budgets
+from harness.rules.budgets import parse_time, read_budgets
 from harness.rules.burn_alerts import RUNBOOK, make_rules
+from harness.rules.expressions import unmeasurable
 from harness.rules.rule_file import write_rules
+from harness.telemetry.metrics import PrometheusStore
 
 app = typer.Typer(help="SLOs beyond one run: burn-rate rules and error budgets.", no_args_is_help=True)
 
@@ -41,3 +48,37 @@ def rules(
         output.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UsageError("file-unwritable", f"{output}: {error.strerror}", "Name another file.") from error
+
+
+@app.command("budget")
+def budget(
+    files: list[Path] = typer.Argument(..., help="OpenSLO files, read together", metavar="FILE..."),
+    prometheus: str = typer.Option(..., help="The Prometheus that knows, for example http://localhost:9090"),
+    at: str = typer.Option(None, help="The moment, as 2026-03-01T12:00:00Z or in seconds; by default now"),
+) -> None:
+    """Print each error budget: what is consumed, how fast it burns, when nothing will be left.
+
+    Exits with 0 when something is left of each, 1 when one is exhausted, 3 without enough data, 4 for queries that
+    are wrong.
+
+    Examples:
+
+      harness slo budget slos/*.openslo.yaml --prometheus http://localhost:9090
+    """
+    try:
+        moment = parse_time(at) if at is not None else datetime.now(UTC)
+    except ValueError as error:
+        raise UsageError("bad-option", f"--at: {error}", "Write for example 2026-03-01T12:00:00Z.") from None
+    if not prometheus.startswith(("http://", "https://")):
+        raise UsageError("bad-option", f"--prometheus {prometheus} is not a URL", "Write http://localhost:9090.")
+    levels = load_service_levels(files)
+    store = PrometheusStore(prometheus, timeout=60.0)  # a month at once takes a while
+    try:
+        budgets = read_budgets(store, levels, moment)
+    finally:
+        store.close()
+    for level in levels:
+        if (why := unmeasurable(level)) is not None:
+            typer.echo(f"left out: {level.name}: {why}", err=True)
+    print_budgets(budgets, Console(highlight=False))
+    raise typer.Exit(exit_code(worst(one.outcome for one in budgets)))

@@ -9,6 +9,8 @@ import typer
 from harness import __version__
 from harness.cli import run, slo, stack
 from harness.cli.doctor import doctor
+from harness.cli.explain import explain
+from harness.cli.schema import schema
 from harness.core.errors import HarnessError
 from harness.core.outcome import exit_code
 
@@ -24,6 +26,8 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("verdict")(run.verdict)
 app.command("doctor")(doctor)
+app.command("explain")(explain)
+app.command("schema")(schema)
 app.add_typer(stack.app, name="stack")
 app.add_typer(slo.app, name="slo")
 

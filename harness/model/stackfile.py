@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from harness.core.duration import parse_duration
 from harness.core.errors import UsageError
 from harness.model.builtins import BUILTINS
+from harness.model.json_schema import duration_schema
 from harness.model.source import Document, load_documents, parse_model
 from harness.model.stackrefs import check_references
 
@@ -46,8 +47,8 @@ def _builtin(name: str) -> str:
     return name
 
 
-Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0)]
-Text = Annotated[str, BeforeValidator(_text)]
+Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0), WithJsonSchema(duration_schema("s"))]
+Text = Annotated[str, BeforeValidator(_text), WithJsonSchema({"type": ["string", "number"]})]
 # Not Field(pattern=): keys with a pattern hide what is below them from the search for the nearest name.
 Name = Annotated[str, AfterValidator(lambda text: _named(text, _NAME))]
 LinkName = Annotated[str, AfterValidator(lambda text: _named(text, _LINK))]

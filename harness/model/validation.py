@@ -5,16 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from harness.core.duration import parse_duration
+from harness.model.json_schema import RATE, duration_schema
 from harness.model.source import Document, load_documents, parse_model
 from harness.model.threshold import GrammarError, Threshold, parse_selector, parse_threshold
 
 API_VERSION = "harness/v1"
 TIMES = ("latency", "service_time")  # client metrics that are times
 PROFILES = ("pr", "nightly", "release")
-_NOT_BUILT = {
+NOT_BUILT = {
     "silent": "alerts are not judged in this version",
     "alerts": "alerts are not judged in this version",
 }
@@ -37,8 +38,8 @@ def _rate(value: Any) -> float:
     return rate
 
 
-Duration = Annotated[int, BeforeValidator(_duration)]
-Rate = Annotated[float, BeforeValidator(_rate)]
+Duration = Annotated[int, BeforeValidator(_duration), WithJsonSchema(duration_schema("ns"))]
+Rate = Annotated[float, BeforeValidator(_rate), WithJsonSchema(RATE)]
 
 
 class _Model(BaseModel):
@@ -84,7 +85,9 @@ class Metadata(_Model):
     description: str = ""
 
 
-class _File(_Model):
+class File(_Model):
+    """The whole document, as it is written."""
+
     apiVersion: Literal["harness/v1"]
     kind: Literal["Validation"]
     metadata: Metadata
@@ -99,14 +102,14 @@ class Validation:
     """
 
     def __init__(self, document: Document, profile: str = "pr") -> None:
-        parsed = parse_model(document, _File)
+        parsed = parse_model(document, File)
         self.document = document
         self.path = document.path
         self.name = parsed.metadata.name
         self.description = parsed.metadata.description
         self.profile = profile
         spec = parsed.spec
-        for field, why in _NOT_BUILT.items():
+        for field, why in NOT_BUILT.items():
             if field in document.data["spec"]:
                 raise document.error(
                     ("spec", field), "not-built-yet", f"spec.{field}: {why}", "Remove the section.", on="key"

@@ -1,0 +1,53 @@
+"""JSON Schema of what we read, for editors: as the file is written, not as it is parsed."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from harness.core.duration import format_duration
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+RATE: dict[str, Any] = {
+    "anyOf": [
+        {"type": "number", "exclusiveMinimum": 0, "maximum": 1_000_000},
+        {"type": "string", "pattern": r"^[0-9]+([.][0-9]+)?(/s)?$"},
+    ],
+    "description": "Arrivals a second, for example 120 or 120/s.",
+}
+_NS = {"ns": 1, "s": 1_000_000_000}
+_UNIT = "x-unit"  # what a duration is once it is parsed; taken out again, with its help defaults are written as texts
+
+
+def duration_schema(unit: Literal["ns", "s"]) -> dict[str, Any]:
+    """A duration, which is a text in the file and a number of `unit` once it is parsed."""
+    return {
+        "type": "string",
+        "pattern": r"^([0-9]+([.][0-9]+)?(ns|us|µs|ms|s|m|h|d))+$",
+        "description": "A duration, for example 200ms, 45s or 1m30s.",
+        _UNIT: unit,
+    }
+
+
+def json_schema(model: type[BaseModel], title: str, left_out: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The schema of files that `model` reads; left_out: fields of its spec that are known only to be refused."""
+    schema: dict[str, Any] = {"$schema": DIALECT, **model.model_json_schema(by_alias=True), "title": title}
+    for name in left_out:
+        schema["$defs"]["Spec"]["properties"].pop(name)
+    written: dict[str, Any] = _written(schema)
+    return written
+
+
+def _written(part: Any) -> Any:
+    if isinstance(part, list):
+        return [_written(item) for item in part]
+    if not isinstance(part, dict):
+        return part
+    written = {name: _written(value) for name, value in part.items() if name not in (_UNIT, "gt")}
+    default = part.get("default")
+    if _UNIT in part and isinstance(default, int | float):
+        written["default"] = format_duration(default * _NS[part[_UNIT]])
+    if "default" in written and default is None:
+        del written["default"]  # absent, and not null
+    return written

@@ -21,7 +21,7 @@ def print_budgets(budgets: Sequence[Budget], console: Console) -> None:
     for name in ("objective", "outcome", "window", "budget", "consumed", "seen", "burn", "exhausted in"):
         table.add_column(name, overflow="fold")
     for one in budgets:
-        burns = " ".join(f"{promql_window(s)}:{'no data' if b is None else f'{b:.3g}x'}" for s, b in one.burns)
+        burns = " ".join(f"{promql_window(length)}:{_rate(burn)}" for length, burn in one.burns)
         table.add_row(
             Text(f"{one.slo}/{one.objective}"),
             str(one.outcome),
@@ -36,6 +36,10 @@ def print_budgets(budgets: Sequence[Budget], console: Console) -> None:
     for one in budgets:
         if one.reason:
             console.print(f"{one.outcome}: {one.slo}/{one.objective}: {one.reason}", markup=False, soft_wrap=True)
+
+
+def _rate(burn: float | None) -> str:
+    return "no-data" if burn is None else "no-events" if math.isnan(burn) else f"{burn:.3g}x"
 
 
 def _percent(share: float | None) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+from harness.core.errors import UsageError
 from harness.core.outcome import Outcome
 from harness.model.burn_rates import burn_rates
 from harness.model.openslo_goal import Goal
@@ -27,9 +28,10 @@ SHORTEST_S = 60
 class Budget:
     """The budget of one objective at a moment.
 
-    budget: the share that may be bad; consumed: of the budget, 1 is all of it, None where nothing is known; seen: share
-    of the window so far that the store has series for; burns: window in seconds -> burn rate, None without data;
-    exhausted_s: seconds until nothing is left, infinite when it does not burn; reason: why the outcome is no pass.
+    budget: the share that may be bad; consumed: of the budget, 1 is all of it, None where nothing is known;
+    seen: share of the window so far that the store has series for; burns: (window in seconds, burn rate), NaN without
+    an event and None without data; exhausted_s: seconds until nothing is left, infinite when it does not burn;
+    reason: why the outcome is no pass.
     """
 
     slo: str
@@ -50,11 +52,15 @@ class _NoAnswer(Exception):
         self.outcome = outcome
 
 
+class _NoEvent(_NoAnswer):
+    """The series are there, and nothing happened."""
+
+
 def read_budgets(store: MetricsStore, levels: Sequence[ServiceLevel], at: datetime) -> list[Budget]:
     """The budgets of `levels` at `at` (with a zone), in their order; those with no share of bad events are left out.
 
-    Raises UsageError, located, before the store is asked: not-built-yet, missing-field, window-missing. What the store
-    does not answer is an outcome: no-data, or error when it refuses the query.
+    Raises UsageError before the store is asked: not-built-yet, missing-field, window-missing, located, and
+    no-burn-rates. What the store does not answer is an outcome: no-data, or error when it refuses the query.
     """
     asked = []
     for level in levels:
@@ -68,6 +74,9 @@ def read_budgets(store: MetricsStore, levels: Sequence[ServiceLevel], at: dateti
         for goal in level.goals:
             check_measurable(level, goal)
             asked.append((level, goal))
+    if not asked:
+        cause = f"no SLO has a budget that could burn ({', '.join(level.name for level in levels)})"
+        raise UsageError("no-burn-rates", cause, "Add a ratioMetric, or time slices.")
     return [_read(store, level, goal, at) for level, goal in asked]
 
 
@@ -85,12 +94,14 @@ def _read(store: MetricsStore, level: ServiceLevel, goal: Goal, at: datetime) ->
         at_ns = round(at.timestamp() * 1e9)
         seen = _seen(store, goal, passed, at_ns)
         errors = _errors(store, level, goal, passed, at_ns)
-        burns = tuple((length, _burn(store, level, goal, length, at_ns, allowed)) for length in _windows(level, passed))
+        lengths = _windows(level, goal, passed)
+        asked = [_burn(store, level, goal, length, at_ns, allowed) for length in lengths]
     except _NoAnswer as error:
         return replace(known, outcome=error.outcome, seen=seen, reason=str(error))
     length = (end - start) / timedelta(seconds=1)
     consumed = errors / allowed * min(1.0, passed / length)
-    rate = next((burn for _, burn in burns if burn is not None), errors / allowed)
+    burns = tuple((length, burn) for length, (burn, _) in zip(lengths, asked, strict=True))
+    rate = next((burn for _, burn in burns if burn is not None and not math.isnan(burn)), errors / allowed)
     left = max(0.0, 1 - consumed)
     exhausted = 0.0 if left == 0 else left * length / rate if rate > 0 else math.inf
     outcome, reason = Outcome.PASS, ""
@@ -99,28 +110,31 @@ def _read(store: MetricsStore, level: ServiceLevel, goal: Goal, at: datetime) ->
         reason = f"the store has seen {seen:.1%} of {promql_window(passed)}, {SEEN_AT_LEAST:.0%} are wanted"
     elif consumed >= 1:
         outcome, reason = Outcome.FAIL, f"the budget is exhausted: {consumed:.1%} of it are consumed"
+    elif silent := next((why for burn, why in asked if burn is None), ""):  # whatever watched it stopped lately
+        outcome, reason = Outcome.INCONCLUSIVE, silent
     return replace(
         known, outcome=outcome, consumed=consumed, seen=seen, burns=burns, exhausted_s=exhausted, reason=reason
     )
 
 
-def _windows(level: ServiceLevel, passed: int) -> list[int]:
-    """The long windows of burn rates, shortest first, as far as they fit into what has passed and into scrapes."""
+def _windows(level: ServiceLevel, goal: Goal, passed: int) -> list[int]:
+    """The long windows of burn rates, shortest first: those with room for scrapes and slices that have passed."""
     assert level.window is not None
     lengths = sorted({pair.long_s for pair in burn_rates(level.window.seconds)})
-    return [length for length in lengths if SHORTEST_S <= length <= passed]
+    return [length for length in lengths if max(SHORTEST_S, goal.slice_s or 0) <= length <= passed]
 
 
 def _burn(
     store: MetricsStore, level: ServiceLevel, goal: Goal, length: int, at_ns: int, allowed: float
-) -> float | None:
-    if goal.slice_s is not None and goal.slice_s > length:
-        return None
+) -> tuple[float | None, str]:
+    """The burn rate over `length`, NaN without an event; or None, and why there are no data."""
     try:
-        return _errors(store, level, goal, length, at_ns) / allowed
+        return _errors(store, level, goal, length, at_ns) / allowed, ""
+    except _NoEvent:
+        return math.nan, ""
     except _NoAnswer as error:
         if error.outcome is Outcome.NO_DATA:
-            return None  # of this window alone: told as such
+            return None, str(error)
         raise
 
 
@@ -135,7 +149,7 @@ def _errors(store: MetricsStore, level: ServiceLevel, goal: Goal, seconds: int, 
     if value is None:
         raise _NoAnswer(f"no data {over}: {_missing(store, goal, seconds, at_ns)}")
     if math.isnan(value):
-        raise _NoAnswer(f"0/0 {over}: there was no event to judge")
+        raise _NoEvent(f"0/0 {over}: there was no event to judge")
     if not -1e-9 <= value <= 1 + 1e-9:
         raise _NoAnswer(
             f"the error ratio {over} is {value:.6g}: the queries do not count the same events", Outcome.ERROR

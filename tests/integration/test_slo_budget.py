@@ -18,7 +18,7 @@ from harness.model.openslo_slo import load_service_levels
 from harness.rules.budgets import Budget, read_budgets
 from harness.stack.tools import resolve_tool
 from harness.telemetry.metrics import PrometheusStore, QueryFailed
-from tests.integration.helpers import harness
+from tests.integration.helpers import ROOT, harness
 from tests.integration.test_metrics import await_first_scrape, lab_in
 
 pytestmark = pytest.mark.stack
@@ -54,16 +54,19 @@ def write(directory: Path, **given: str) -> Path:
 
 def week() -> Iterator[str]:
     """A minute has 100 events; in the first six days none is bad, on the seventh 2, in its last hour 10."""
-    counts = {"all_total": 0, "bad_total": 0, "late_total": 0, "never_total": 0, "wrong_total": 0}
+    counts = {"all_total": 0, "bad_total": 0, "late_total": 0, "never_total": 0, "wrong_total": 0, "night_total": 0,
+              "stopped_total": 0}  # fmt: skip
     rows: dict[str, list[str]] = {name: [] for name in counts}
     begin = round(END.timestamp()) - WEEK_S - 600
     for time in range(begin, round(END.timestamp()) + 1, STEP_S):
         left = END.timestamp() - time
         for name, value in counts.items():
-            if name != "late_total" or left <= 3 * 86_400:
+            if (name != "late_total" or left <= 3 * 86_400) and (name != "stopped_total" or left >= 86_400):
                 rows[name].append(f"{name} {value} {time}")
         counts["all_total"] += 100
         counts["late_total"] += 100
+        counts["stopped_total"] += 100
+        counts["night_total"] += 100 if left > 7_200 else 0
         counts["wrong_total"] += 200
         counts["bad_total"] += 0 if left > 86_400 else 2 if left > 3_600 else 10
     for name, lines in rows.items():
@@ -183,6 +186,11 @@ def test_time_slices_are_counted_by_the_slice(url: str, tmp_path: Path) -> None:
     [
         ({"series": "gone_total"}, Outcome.NO_DATA, "no data over 7d: no series gone_total"),
         ({"total": "never_total", "series": "never_total"}, Outcome.NO_DATA, "0/0 over 7d"),
+        (
+            {"total": "stopped_total", "series": "never_total"},
+            Outcome.INCONCLUSIVE,
+            "no data over 14m: no series stopped_",
+        ),
         ({"total": "late_total"}, Outcome.INCONCLUSIVE, "the store has seen 43"),
         ({"series": "wrong_total"}, Outcome.ERROR, "the error ratio over 7d is 2"),
         ({"duration": "28d"}, Outcome.INCONCLUSIVE, "the store has seen 25"),
@@ -193,6 +201,12 @@ def test_what_is_not_known_is_said(
 ) -> None:
     found = ask(url, write(tmp_path, **({"target": "0.9"} | given)))
     assert (found.outcome, found.reason[: len(reason)]) == (outcome, reason)
+
+
+def test_a_quiet_night_is_no_gap(url: str, tmp_path: Path) -> None:
+    found = ask(url, write(tmp_path, total="night_total", series="never_total"))
+    assert (found.outcome, found.consumed, found.exhausted_s) == (Outcome.PASS, 0, float("inf"))
+    assert str(dict(found.burns)[840]) == "nan"
 
 
 def test_before_there_was_anything_there_are_no_data(url: str, tmp_path: Path) -> None:
@@ -214,6 +228,9 @@ def test_the_command_prints_and_exits_by_what_it_knows(url: str, tmp_path: Path)
     down = harness("slo", "budget", path.name, "--prometheus", f"http://127.0.0.1:{port}", cwd=tmp_path)
     assert down.returncode == 3
     assert "no-data: availability/nines: store-down: nothing answers" in down.stdout
+    (tmp_path / "threshold.yaml").write_text((ROOT / "docs/openslo/valid/threshold.yaml").read_text())
+    none = harness("slo", "budget", "threshold.yaml", "--prometheus", url, cwd=tmp_path)
+    assert (none.returncode, none.stderr[:14]) == (2, "no-burn-rates:")
     for option, value in (("--at", "yesterday"), ("--at", "2026-03-08T00:00:00"), ("--prometheus", "localhost")):
         wrong = harness("slo", "budget", path.name, "--prometheus", url, option, value, cwd=tmp_path)
         assert (wrong.returncode, "bad-option" in wrong.stderr) == (2, True)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from harness.model.openslo import load_objectives
 from harness.model.openslo_slo import load_service_levels
 from harness.rules.burn_alerts import make_rules
 from harness.rules.rule_file import write_rules
@@ -233,7 +234,11 @@ def test_an_alert_says_what_burns_and_where_to_look(tmp_path: Path) -> None:
 
 def test_a_raw_ratio_that_is_no_share_is_infinite_in_a_run(tmp_path: Path) -> None:
     """The guard of harness.model.openslo, as the real PromQL engine works it out."""
-    guarded = "(share) / ((share) >= bool 0) / ((share) <= bool 1)"
+    path = tmp_path / "slo.yaml"
+    path.write_text(
+        (EXAMPLES / "ratio-raw.yaml").read_text().replace("avg_over_time(render_success_ratio[$window])", "share")
+    )
+    guarded = load_objectives(path)[0].queries["value"].text
     (tmp_path / "rules.yml").write_text("groups: []\n")
     series = {f'share{{is="{value}"}}': f"{value}x5" for value in ("0", "0.25", "1", "99.9", "-1")}
     finite = {f"count(abs({guarded}) < Inf)": {3: 3}, f"count(abs({guarded}) == Inf)": {3: 2}}

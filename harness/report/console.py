@@ -12,7 +12,8 @@ from rich.text import Text
 from harness.core.outcome import Outcome
 from harness.model.events import Event, LoadTick, LogEvent, PhaseEvent, RunEvent, StackEvent
 from harness.model.finding import Finding, Verdict
-from harness.slo.thresholds import show
+from harness.slo.statistics.confidence import CONFIDENCE
+from harness.slo.thresholds import show, show_interval
 
 STYLE = {
     Outcome.PASS: "green",
@@ -70,9 +71,9 @@ def _tick_line(tick: LoadTick) -> str:
 
 
 def verdict_table(verdict: Verdict) -> Table:
-    """Outcome, observed value, target, margin and number of samples of each finding."""
+    """Outcome, observed value with its confidence interval, target, margin and number of samples of each finding."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for name in ("outcome", "finding", "observed", "target", "margin", "samples"):
+    for name in ("outcome", "finding", "observed", f"{CONFIDENCE:.0%} interval", "target", "margin", "samples"):
         text = name in ("outcome", "finding")
         table.add_column(name, justify="left" if text else "right", overflow="fold", no_wrap=name != "finding")
     for finding in verdict.findings:
@@ -99,10 +100,11 @@ def _name(finding: Finding) -> str:
 
 def _row(finding: Finding) -> list[Text | str]:
     observed = "-" if finding.observed is None else show(finding.observed, finding.unit)
+    interval = "" if finding.interval is None else show_interval(finding.interval, finding.unit)
     target = "-" if finding.target is None else f"{finding.operator} {show(finding.target, finding.unit)}"
     margin = "-" if finding.margin is None else _share(finding.margin)
-    return [Text(finding.outcome, STYLE.get(finding.outcome, "yellow")), _name(finding), observed, target, margin,
-            str(finding.samples or "-")]  # fmt: skip
+    return [Text(finding.outcome, STYLE.get(finding.outcome, "yellow")), _name(finding), observed, interval, target,
+            margin, str(finding.samples or "-")]  # fmt: skip
 
 
 def _share(margin: float) -> str:

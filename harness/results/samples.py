@@ -14,47 +14,11 @@ from typing import Any
 import orjson
 
 from harness.model.histogram import Histogram
+from harness.results.series import Packed, Series
 
 STEADY = "steady"
 SCHEMA = 1
-
-
-@dataclass
-class Series:
-    """Samples of one metric, merged. kind: trend | rate | counter, or '' when nothing was recorded.
-
-    A trend's values are integers in `unit` / `scale` (latencies: ns, scale 1), in `histogram`; a rate is `true` of
-    `total`; a counter is `counted`. seconds: the same by second since the origin.
-    """
-
-    kind: str = ""
-    unit: str = ""
-    scale: float = 1.0
-    histogram: Histogram = field(default_factory=Histogram)
-    true: int = 0
-    total: int = 0
-    counted: int = 0
-    seconds: dict[int, Series] = field(default_factory=dict)
-
-    @property
-    def count(self) -> int:
-        """Number of observations."""
-        return {"trend": self.histogram.count, "rate": self.total, "counter": self.counted}.get(self.kind, 0)
-
-    def add(self, record: Mapping[str, Any]) -> None:
-        """Add one record of a worker's file, here and to its second."""
-        self._add(record)
-        self.seconds.setdefault(record["second"], Series())._add(record)
-
-    def _add(self, record: Mapping[str, Any]) -> None:
-        self.kind, self.unit, self.scale = record["type"], record.get("unit", ""), record.get("scale", 1.0)
-        if self.kind == "trend":
-            self.histogram.merge(record["histogram"])
-        elif self.kind == "rate":
-            self.true += record["true"]
-            self.total += record["total"]
-        else:
-            self.counted += record["count"]
+_TREND, _BUCKETS, _CLOSE = b'{"type":"trend"', b'"buckets":[', b"]}}"
 
 
 @dataclass
@@ -109,14 +73,18 @@ class Samples:
         self.arrivals = Arrivals()
         self.arrivals_in: dict[str, Arrivals] = {}  # by phase
         self._records: dict[str, list[dict[str, Any]]] = {}  # by metric
+        self._selected: dict[tuple[str, tuple[tuple[str, str], ...], str], Series] = {}
 
     def select(self, metric: str, tags: Mapping[str, str], phase: str = STEADY) -> Series:
-        """All samples of `metric` in `phase` whose tags include `tags`; empty if there are none."""
-        series = Series()
-        for record in self._matching(metric, tags):
-            if record["phase"] == phase:
-                series.add(record)
-        return series
+        """All samples of `metric` in `phase` whose tags include `tags`; empty if there are none. The same question
+        gets the same object: many thresholds ask about one selection."""
+        key = (metric, tuple(sorted(tags.items())), phase)
+        if key not in self._selected:
+            series = self._selected[key] = Series()
+            for record in self._matching(metric, tags):
+                if record["phase"] == phase:
+                    series.add(record)
+        return self._selected[key]
 
     def timeline(self, metric: str, tags: Mapping[str, str]) -> dict[int, Series]:
         """The same by second since the origin, over all phases."""
@@ -146,6 +114,7 @@ class Samples:
 
     def read(self, path: Path) -> None:
         """Add one worker's file."""
+        self._selected.clear()
         reading = _Reading()
         with path.open("rb") as lines:
             for line in lines:
@@ -178,7 +147,7 @@ class _Reading:
     def take(self, line: bytes) -> dict[str, Any] | None:
         """The record in `line`, or None if it is none or a kill or a full disk has cut it."""
         try:
-            record: dict[str, Any] = orjson.loads(line)
+            record, pairs = _split(line)
             kind = record["type"]
             if kind == "hello":
                 self._hello = True
@@ -189,12 +158,12 @@ class _Reading:
                 self._end = record
                 return None
             if kind == "trend":
-                record["histogram"] = Histogram.from_dict(record["histogram"])
+                record["histogram"] = Packed.read(record["histogram"], pairs)
             if record["seq"] != self._records:
                 self._wrong = self._wrong or f"record {self._records} is missing"
             size = {"trend": lambda: record["histogram"].count, "rate": lambda: record["total"],
                     "counter": lambda: record["count"], "arrivals": lambda: record["scheduled"]}[kind]()  # fmt: skip
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError):
             self._wrong = self._wrong or f"what follows record {self._records} cannot be read"
             return None
         self._records = record["seq"] + 1
@@ -217,6 +186,17 @@ class _Reading:
         if self._end["reason"] != "done":
             return f"{self._end['reason']}: {self._end['detail']}" if self._end["detail"] else str(self._end["reason"])
         return ""
+
+
+def _split(line: bytes) -> tuple[dict[str, Any], bytes]:
+    """The record in `line`, and of a trend, which is nearly all of a file, the text of its buckets by itself."""
+    if not line.startswith(_TREND):
+        return orjson.loads(line), b""
+    head, _, rest = line.partition(_BUCKETS)
+    pairs, close, after = rest.rpartition(_CLOSE)
+    if not close or after.strip():
+        raise ValueError("a record that is cut")
+    return orjson.loads(head + _BUCKETS + _CLOSE), pairs
 
 
 def load_samples(directory: Path) -> Samples:

@@ -15,7 +15,7 @@ where the raw counters are used instead.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,12 @@ from harness.core.outcome import Outcome
 from harness.model.finding import Finding
 from harness.model.openslo import Objective
 from harness.model.threshold import holds, margin
-from harness.slo.objectives_raw import NoData, counted, covered, span
+from harness.slo.estimates import share_estimate
+from harness.slo.objectives_raw import NoData, counted, covered, rises, span
+from harness.slo.statistics.confidence import CONFIDENCE
+from harness.slo.statistics.decision import decide, times_to_decide
+from harness.slo.statistics.dependence import MOST_BLOCKS
+from harness.slo.statistics.shares import Interval
 from harness.telemetry.metrics import MetricsStore, QueryFailed
 
 SCHEMA = 1
@@ -111,17 +116,65 @@ def judge_objective(objective: Objective, evidence: Mapping[str, Any]) -> Findin
             for selector in query.selectors:
                 samples += covered(selector, evidence["raw"][selector], evidence["targets"], start, end)
         observed, detail = (_worst if objective.kind == "threshold" else _ratio)(objective, evidence)
+        sampled = _sampled(objective, evidence)
     except NoData as missing:
         return _finding(objective, evidence, missing.outcome, reason=str(missing), samples=samples)
-    passed = holds(observed, objective.operator, objective.target)
+    if sampled is None:  # the store's own number: no sampling law is known of it
+        interval = None
+        outcome = Outcome.PASS if holds(observed, objective.operator, objective.target) else Outcome.FAIL
+    else:
+        interval = sampled.interval_at(1.0)
+        outcome = decide(interval, objective.operator, objective.target)
+    reason = "" if outcome is Outcome.PASS else _sentence(objective, observed, detail, interval)
+    if sampled is not None and outcome is Outcome.INCONCLUSIVE:
+        reason += f": {_undecided(objective, sampled)}"
     return _finding(
         objective,
         evidence,
-        Outcome.PASS if passed else Outcome.FAIL,
+        outcome,
         observed=observed,
         samples=samples,
-        reason="" if passed else _sentence(objective, observed, detail),
+        interval=interval,
+        reason=reason,
+        slug="not-decided" if outcome is Outcome.INCONCLUSIVE else "",
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Sampled:
+    """A ratio of events that were counted one by one: events of a sample, so their share has a confidence interval."""
+
+    events: float
+    interval_at: Callable[[float], Interval]
+
+
+def _sampled(objective: Objective, evidence: Mapping[str, Any]) -> _Sampled | None:
+    """For a ratio of two raw counters; None for anything else, and where the two are not counted at the same times."""
+    selectors = {role: query.counter for role, query in objective.queries.items() if _by_counter(objective, role)}
+    if objective.kind != "ratio" or None in selectors.values() or selectors.keys() != objective.queries.keys():
+        return None
+    part = "good" if "good" in objective.queries else "bad"
+    some, total = (
+        rises(str(selectors[role]), evidence["raw"][selectors[role]], evidence["targets"], *span(evidence))
+        for role in (part, "total")
+    )
+    times = sorted(some.keys() | total.keys())
+    stretch = max(1, math.ceil(len(times) / MOST_BLOCKS))
+    blocks = [times[at : at + stretch] for at in range(0, len(times), stretch)]
+    every = [math.fsum(total.get(t, 0.0) for t in block) for block in blocks]
+    events = [math.fsum(some.get(t, 0.0) for t in block) for block in blocks]
+    if part == "bad":
+        events = [whole - one for whole, one in zip(every, events, strict=True)]
+    share = share_estimate(events, every)
+    return _Sampled(math.fsum(every), share.interval_at) if share.interval_at is not None else None
+
+
+def _undecided(objective: Objective, sampled: _Sampled) -> str:
+    """What it would take."""
+    times = times_to_decide(sampled.interval_at, objective.operator, objective.target)
+    if times is None:
+        return "what is observed lies at the limit, so that no number of events decides"
+    return f"{sampled.events:.0f} events do not decide, about {math.ceil(sampled.events * times)} would"
 
 
 def _worst(objective: Objective, evidence: Mapping[str, Any]) -> tuple[float, str]:
@@ -174,7 +227,7 @@ def _by_counter(objective: Objective, role: str) -> bool:
     return objective.counter and objective.queries[role].counter is not None
 
 
-def _sentence(objective: Objective, observed: float, detail: str) -> str:
+def _sentence(objective: Objective, observed: float, detail: str, interval: Interval | None = None) -> str:
     unit, target = objective.unit, objective.target
     direction = "over" if objective.operator in ("<", "<=") else "under"
     distance = abs(observed - target)
@@ -187,6 +240,11 @@ def _sentence(objective: Objective, observed: float, detail: str) -> str:
     else:
         by = f"{direction} by {_write(distance, unit)}"
     seen = _write(observed, unit) + (f" ({detail})" if detail else "")
+    if interval is not None:
+        low, high = (_write(end, unit) for end in interval)
+        seen += f", {CONFIDENCE * 100:.0f} % interval {low} to {high}"
+    if holds(observed, objective.operator, target):
+        return f"observed {seen}, target {objective.operator} {_write(target, unit)}"
     return f"observed {seen}, target {objective.operator} {_write(target, unit)}, {by}"
 
 
@@ -201,7 +259,9 @@ def _finding(
     *,
     observed: float | None = None,
     samples: int = 0,
+    interval: Interval | None = None,
     reason: str = "",
+    slug: str = "",
 ) -> Finding:
     return Finding(
         id=objective.id,
@@ -213,7 +273,9 @@ def _finding(
         unit=objective.unit,
         margin=None if observed is None else margin(observed, objective.operator, objective.target),
         samples=samples,
+        interval=interval,
         reason=reason,
+        slug=slug,
         query="; ".join(asked["rendered"] for asked in evidence["queries"].values()),
         evidence={objective.evidence_path: "the queries, their results and the raw samples"},
     )

@@ -67,20 +67,30 @@ def covered(selector: str, series: Series, targets: Series, start: float, end: f
 
 def counted(selector: str, series: Series, targets: Series, start: float, end: float) -> float:
     """By how much the counters of `selector` rose from the last sample at or before `start` to the last at or before
-    `end`, summed. A value below the one before it is a restart from 0. A counter that appears in the window, on a
-    target that was already scraped, counts from 0. Raises NoData when an end of the window has no sample."""
-    total = 0.0
+    `end`, summed: see rises."""
+    return math.fsum(rises(selector, series, targets, start, end).values())
+
+
+def rises(selector: str, series: Series, targets: Series, start: float, end: float) -> dict[float, float]:
+    """By how much the counters of `selector` rose, by the time of the scrape that saw it. A value below the one before
+    it is a restart from 0. A counter that appears in the window, on a target that was already scraped, counts from 0.
+    Raises NoData when an end of the window has no sample."""
+    found: dict[float, float] = {}
     for target in _by_target(series, targets):
         for name, at in (("begin", start), ("end", end)):
             if not any(at - _NEAR * target.interval <= t <= at for samples in target.series for t, _ in samples):
                 raise NoData(f"no sample of {selector} from {target.name} at the {name} of the steady phase")
         for samples in target.series:
-            before = [value for t, value in samples if t <= start][-1:] or [0.0]
-            values = before + [value for t, value in samples if start < t <= end]
-            if any(not math.isfinite(value) for value in values):
+            then = ([value for t, value in samples if t <= start] or [0.0])[-1]
+            if not math.isfinite(then):
                 raise NoData(f"{selector} held NaN or an infinity in the steady phase")
-            total += math.fsum(now - then if now >= then else now for then, now in pairwise(values))
-    return total
+            for t, now in samples:
+                if start < t <= end:
+                    if not math.isfinite(now):
+                        raise NoData(f"{selector} held NaN or an infinity in the steady phase")
+                    found[t] = found.get(t, 0.0) + (now - then if now >= then else now)
+                    then = now
+    return found
 
 
 def _by_target(series: Series, targets: Series) -> Iterator[_Scraped]:

@@ -8,9 +8,13 @@ from harness.core.duration import format_duration
 from harness.core.outcome import Outcome
 from harness.model.finding import Finding
 from harness.model.threshold import Threshold, holds, margin
-from harness.results.samples import Samples, Series
+from harness.results.samples import Samples
+from harness.results.series import Series
+from harness.slo.estimates import Estimate, estimate
+from harness.slo.statistics.confidence import CONFIDENCE, FLOOR, samples_needed
+from harness.slo.statistics.decision import decide, times_to_decide
+from harness.slo.statistics.shares import Interval
 
-CONFIDENCE = 0.99
 _FITS = {
     "trend": ("count", "avg", "min", "max", "quantile"),
     "rate": ("count", "rate"),
@@ -18,17 +22,12 @@ _FITS = {
 }
 
 
-def samples_needed(quantile: float, confidence: float = CONFIDENCE) -> int:
-    """How many samples, none of them a miss, decide a quantile at `confidence`.
-
-    The chance that n independent samples all lie below the q-quantile is q^n, so n = ln(1 - confidence) / ln q
-    (the exact binomial bound with no miss): 459 for p99, 4,603 for p99.9.
-    """
-    return math.ceil(math.log(1 - confidence) / math.log(quantile))
-
-
 def judge_threshold(threshold: Threshold, samples: Samples, steady_seconds: float) -> Finding:
-    """The finding of one threshold over the steady phase. Never passes without samples, nor on NaN."""
+    """The finding of one threshold over the steady phase. Never passes without samples, nor on NaN.
+
+    It passes when the whole confidence interval of the observed value holds, fails when none of it does, and is
+    inconclusive between. What has no sampling law is judged as it stands.
+    """
     series = samples.select(threshold.metric, threshold.tags)
     if series.count == 0:
         return _finding(threshold, series, Outcome.NO_DATA, reason=_nothing(threshold, samples), slug="no-samples")
@@ -36,18 +35,65 @@ def judge_threshold(threshold: Threshold, samples: Samples, steady_seconds: floa
         allowed = ", ".join(_FITS[series.kind]).replace("quantile", "med, p(N)")
         reason = f"{threshold.metric} is a {series.kind}: it has {allowed}, not {threshold.aggregation}"
         return _finding(threshold, series, Outcome.ERROR, reason=reason, slug="aggregation-mismatch")
-    if threshold.aggregation == "quantile" and threshold.quantile is not None:
-        tail = max(threshold.quantile, 1 - threshold.quantile)
-        if series.count < (needed := samples_needed(tail)):
-            reason = f"{series.count} samples; {threshold.condition_text} needs {needed} to be decided at 99 %"
-            return _finding(threshold, series, Outcome.INCONCLUSIVE, reason=reason, slug="too-few-samples")
-    observed = _aggregate(threshold, series, steady_seconds)
-    if holds(observed, threshold.operator, threshold.value):
-        return _finding(threshold, series, Outcome.PASS, observed)
-    by = margin(observed, threshold.operator, threshold.value)
-    beside = f", {abs(by):.0%} outside" if by is not None else ""
-    reason = f"observed {show(observed, threshold.unit)}, promised {threshold.condition_text}{beside}"
-    return _finding(threshold, series, Outcome.FAIL, observed, reason=reason, slug="threshold-missed")
+    found = estimate(threshold, series, steady_seconds)
+    if found.interval_at is None:
+        interval = None
+        passed = holds(found.observed, threshold.operator, threshold.value)
+        outcome = Outcome.PASS if passed else Outcome.FAIL
+    else:
+        interval = found.interval_at(1.0)
+        outcome = decide(interval, threshold.operator, threshold.value)
+    if outcome is Outcome.FAIL:
+        by = margin(found.observed, threshold.operator, threshold.value)
+        reason = _seen(threshold, found.observed, interval) + (f", {abs(by):.0%} outside" if by is not None else "")
+        return _finding(threshold, series, outcome, found.observed, interval, reason=reason, slug="threshold-missed")
+    if series.count < (needed := _needed(threshold)):
+        reason = f"{series.count} samples; {threshold.condition_text} needs {needed} to be decided at {FLOOR:.0%}"
+        outcome = Outcome.INCONCLUSIVE
+        return _finding(threshold, series, outcome, found.observed, interval, reason=reason, slug="too-few-samples")
+    if outcome is Outcome.INCONCLUSIVE:
+        seen = _seen(threshold, found.observed, interval)
+        reason = f"{seen}: {_undecided(threshold, series, found, steady_seconds)}"
+        return _finding(threshold, series, outcome, found.observed, interval, reason=reason, slug="not-decided")
+    return _finding(threshold, series, outcome, found.observed, interval)
+
+
+def _needed(threshold: Threshold) -> int:
+    """How many independent samples a quantile wants before it may pass; 0 for what is none."""
+    if threshold.quantile is None:
+        return 0
+    return samples_needed(max(threshold.quantile, 1 - threshold.quantile))
+
+
+def _undecided(threshold: Threshold, series: Series, found: Estimate, seconds: float) -> str:
+    """What it would take."""
+    if found.blind:
+        return (
+            "all samples lie in one second, so nothing shows how far they depend on each other; "
+            "let the steady phase last several seconds"
+        )
+    assert found.interval_at is not None
+    times = times_to_decide(found.interval_at, threshold.operator, threshold.value)
+    if times is None:
+        return "what is observed lies at the limit, so that no number of samples decides"
+    wanted = math.ceil(series.count * times)
+    length = format_duration(seconds * times * 1e9)
+    return f"{series.count} samples do not decide, about {wanted} would ({length} of steady phase at this rate)"
+
+
+def _seen(threshold: Threshold, observed: float, interval: Interval | None) -> str:
+    seen = show(observed, threshold.unit)
+    if interval is not None:
+        seen += f" ({CONFIDENCE * 100:.0f} % interval {show_interval(interval, threshold.unit)})"
+    return f"observed {seen}, promised {threshold.condition_text}"
+
+
+def show_interval(interval: Interval, unit: str) -> str:
+    """Both ends, or the one that there is: `12.3ms to 15ms`, `at least 12.3ms`."""
+    low, high = interval
+    if math.isinf(high):
+        return f"at least {show(low, unit)}"
+    return f"{show(low, unit)} to {show(high, unit)}"
 
 
 def show(value: float, unit: str) -> str:
@@ -57,24 +103,6 @@ def show(value: float, unit: str) -> str:
     if unit == "%":
         return f"{value * 100:.3g} %"
     return f"{value:.4g}{unit}"
-
-
-def _aggregate(threshold: Threshold, series: Series, steady_seconds: float) -> float:
-    if threshold.aggregation == "count":
-        return float(series.count)
-    if series.kind == "rate":
-        return series.true / series.total
-    if series.kind == "counter":
-        return series.count / steady_seconds
-    histogram = series.histogram
-    if threshold.aggregation == "quantile":
-        assert threshold.quantile is not None
-        raw = float(histogram.quantile(threshold.quantile))
-    elif threshold.aggregation == "avg":
-        raw = histogram.sum / histogram.count
-    else:
-        raw = float(histogram.min if threshold.aggregation == "min" else histogram.max)
-    return raw / 1e9 if series.unit == "ns" else raw / series.scale
 
 
 def _nothing(threshold: Threshold, samples: Samples) -> str:
@@ -87,6 +115,7 @@ def _finding(
     series: Series,
     outcome: Outcome,
     observed: float | None = None,
+    interval: Interval | None = None,
     *,
     reason: str = "",
     slug: str = "",
@@ -101,6 +130,7 @@ def _finding(
         unit=threshold.unit,
         margin=None if observed is None else margin(observed, threshold.operator, threshold.value),
         samples=series.count,
+        interval=interval if interval is not None and all(map(math.isfinite, interval)) else None,
         reason=reason,
         slug=slug,
         evidence={"load": f"{threshold.metric} samples tagged {dict(threshold.tags)}"}

@@ -25,7 +25,7 @@ PLAN = LoadPlan(scenario="s.py", rate=200, warmup_ns=0, duration_ns=5 * SECOND, 
 
 
 def recorded(directory: Path, *, late_ns: int = 20_000, started: int = 1000, dropped: bool = False) -> Samples:
-    """1,000 requests: 990 of 10 ms and ok, then 10 of 500 ms that fail."""
+    """1,000 requests: of a hundred each, 99 of 10 ms and ok, then one of 500 ms that fails."""
     directory.mkdir(exist_ok=True)
     recorder, arrivals = Recorder(directory / "load-0.jsonl", PLAN), ArrivalLog(PLAN)
     recorder.begin(SECOND, "load-0")
@@ -38,7 +38,7 @@ def recorded(directory: Path, *, late_ns: int = 20_000, started: int = 1000, dro
             arrivals.started(due)
         elif dropped:
             arrivals.dropped(due)
-        failed = number >= 990
+        failed = number % 100 == 99
         latency = (500 if failed else 10) * MS
         moment = Moment(due, due)
         channel.sent(moment)
@@ -52,18 +52,23 @@ def recorded(directory: Path, *, late_ns: int = 20_000, started: int = 1000, dro
     ("selector", "condition", "outcome"),
     [
         ("latency{name:search}", "p(95)<15ms", Outcome.PASS),
-        ("latency{name:search}", "p(99)<15ms", Outcome.PASS),
-        ("latency{name:search}", "p(99.5)<15ms", Outcome.FAIL),
-        ("latency{name:search}", "p(99.9)<15ms", Outcome.INCONCLUSIVE),
+        ("latency{name:search}", "p(98)<15ms", Outcome.PASS),
+        ("latency{name:search}", "p(99)<15ms", Outcome.INCONCLUSIVE),  # 1 % is slower: at the limit
+        ("latency{name:search}", "p(99)<10ms", Outcome.FAIL),
+        ("latency{name:search}", "p(99.8)<15ms", Outcome.FAIL),  # ten misses where two were promised
+        ("latency{name:search}", "p(99.9)<600ms", Outcome.INCONCLUSIVE),  # too few, though all are quicker
         ("latency{name:search}", "max<400ms", Outcome.FAIL),
         ("latency{name:search,outcome:ok}", "max<11ms", Outcome.PASS),
-        ("latency{name:search}", "avg<14.8ms", Outcome.FAIL),
-        ("latency{name:search}", "avg<15ms", Outcome.PASS),
+        ("latency{name:search}", "avg<10ms", Outcome.FAIL),
+        ("latency{name:search}", "avg<15ms", Outcome.INCONCLUSIVE),  # 14.9 ms, by ten values of 500 ms
+        ("latency{name:search}", "avg<20ms", Outcome.PASS),
         ("latency{name:search}", "rate<1", Outcome.ERROR),
         ("latency{name:other}", "p(99)<15ms", Outcome.NO_DATA),
         ("latency{name:other}", "count<1", Outcome.NO_DATA),
-        ("errors{name:search}", "rate<=1%", Outcome.PASS),
-        ("errors{name:search}", "rate<1%", Outcome.FAIL),
+        ("errors{name:search}", "rate<2%", Outcome.PASS),
+        ("errors{name:search}", "rate<=1%", Outcome.INCONCLUSIVE),
+        ("errors{name:search}", "rate<0.4%", Outcome.FAIL),
+        ("errors{name:search}", "rate==1%", Outcome.PASS),
         ("requests{name:search}", "rate>=200/s", Outcome.PASS),
         ("requests{name:search}", "count==1000", Outcome.PASS),
         ("requests{name:search,outcome:reset}", "count<10", Outcome.FAIL),

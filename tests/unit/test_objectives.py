@@ -185,23 +185,47 @@ def test_without_a_target_the_usual_distance_of_samples_tells_what_was_due() -> 
 
 def test_a_ratio_is_the_difference_of_raw_counters() -> None:
     recorded = evidence({"g": [ramp(1000, 1095)], "t": [ramp(2000, 2100)]})
-    found = judge_objective(objective("ratio"), recorded)
+    found = judge_objective(objective("ratio", target=0.85), recorded)
     assert (found.outcome, found.observed, found.operator, found.unit) == (Outcome.PASS, 0.95, ">=", "%")
+    assert found.interval == pytest.approx((0.888, 0.978), abs=0.001)  # Wilson's, of 95 of 100
     assert found.samples == 90
+
+
+def test_a_ratio_that_its_events_do_not_decide_says_how_many_would() -> None:
+    recorded = evidence({"g": [ramp(0, 600)], "t": [ramp(0, 600)]})
+    found = judge_objective(objective("ratio", target=0.999), recorded)
+    assert (found.outcome, found.slug, found.observed) == (Outcome.INCONCLUSIVE, "not-decided", 1.0)
+    needed = int(found.reason.rsplit("about ", 1)[1].split()[0])
+    assert 3688 <= needed <= 3688 * 1.005  # ln(0.025) / ln(0.999), searched to half a percent
+
+
+def test_counters_that_are_not_counted_at_the_same_moments_are_not_compared_by_block() -> None:
+    """A request under way at a scrape stands in the total alone, and in the next scrape in the good ones alone."""
+    total = series([float(10 * at + at % 2) for at in range(48)], START - 2.5)
+    good = series([float(10 * at) for at in range(48)], START - 2.5)
+    found = judge_objective(objective("ratio", target=0.98), evidence({"g": [good], "t": [total]}))
+    assert found.outcome is Outcome.PASS, found.reason
 
 
 def test_a_ratio_that_fails_shows_its_counts() -> None:
     recorded = evidence({"g": [ramp(0, 6005)], "t": [ramp(0, 6014)]})
-    found = judge_objective(objective("ratio", target=0.999), recorded)
+    found = judge_objective(objective("ratio", target=0.9995), recorded)
     assert found.outcome is Outcome.FAIL
-    assert found.reason == ("observed 99.8503 % (6005 of 6014), target >= 99.9 %, under by 0.0497 percentage points")
+    assert found.reason == (
+        "observed 99.8503 % (6005 of 6014), 95 % interval 99.7158 % to 99.9212 %, target >= 99.95 %, "
+        "under by 0.0997 percentage points"
+    )
 
 
 def test_bad_and_total_give_the_share_of_the_rest() -> None:
     queries = {"bad": "b", "total": "t"}
-    found = judge_objective(objective("ratio", queries=queries), evidence({"b": [ramp(3, 8)], "t": [ramp(0, 100)]}))
+    found = judge_objective(
+        objective("ratio", target=0.85, queries=queries), evidence({"b": [ramp(3, 8)], "t": [ramp(0, 100)]})
+    )
     assert (found.outcome, found.observed) == (Outcome.PASS, 0.95)
-    never = judge_objective(objective("ratio", queries=queries), evidence({"b": [ramp(0, 0)], "t": [ramp(0, 100)]}))
+    never = judge_objective(
+        objective("ratio", target=0.85, queries=queries), evidence({"b": [ramp(0, 0)], "t": [ramp(0, 100)]})
+    )
     assert (never.outcome, never.observed) == (Outcome.PASS, 1.0)
 
 

@@ -1,0 +1,94 @@
+"""What the samples of a threshold tell of the number that it bounds, or that they tell nothing but themselves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from harness.model.threshold import Threshold
+from harness.results.series import Series
+from harness.slo.statistics.dependence import MOST_BLOCKS, effective_samples, spread
+from harness.slo.statistics.means import mean_estimate, zeros_and_ones
+from harness.slo.statistics.quantiles import QuantileEstimate
+from harness.slo.statistics.shares import Interval, share_interval
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """observed: in the threshold's unit; interval_at: the interval as if so many times the samples had been seen;
+    blind: the samples all lie in one second, so that nothing is known of how they depend on each other."""
+
+    observed: float
+    interval_at: Callable[[float], Interval] | None = None  # None: no sampling law, judged as it stands
+    blind: bool = False
+
+
+def estimate(threshold: Threshold, series: Series, steady_seconds: float) -> Estimate:
+    """The estimate for `threshold` from a series with at least one sample, of a kind that has the aggregation.
+
+    Counts, minimum, maximum and a counter's rate have no sampling law: they are facts of this run. `==` and `!=` speak
+    of the samples themselves too.
+    """
+    plain = threshold.operator in ("==", "!=")
+    unit = 1e9 if series.unit == "ns" else series.scale
+    if threshold.aggregation == "count":
+        return Estimate(float(series.count))
+    if series.kind == "counter":
+        return Estimate(series.count / steady_seconds)
+    if series.kind == "rate":
+        found = _share(series)
+    elif threshold.aggregation in ("min", "max"):
+        histogram = series.histogram
+        return Estimate((histogram.min if threshold.aggregation == "min" else histogram.max) / unit)
+    elif threshold.aggregation == "avg":
+        found = _mean(series, unit)
+    else:
+        assert threshold.quantile is not None
+        found = _quantile(series, threshold.quantile, unit)
+    return Estimate(found.observed) if plain else found
+
+
+def share_estimate(events: Sequence[float], totals: Sequence[float]) -> Estimate:
+    """Of the share of events, from consecutive blocks of time.
+
+    Where a block has more events than there were, or less than none, the two were not counted at the same moments (a
+    request under way stands in one of two counters). Such blocks cannot be compared, and the events count as
+    independent.
+    """
+    every = math.fsum(totals)
+    some = min(max(0.0, math.fsum(events)), every)
+    comparable = all(0 <= event <= total for event, total in zip(events, totals, strict=True))
+    found = spread(events, totals, share=True)
+    effective = effective_samples(some / every, round(every), found) if comparable else every
+
+    def interval_at(times: float) -> Interval:
+        return share_interval(some * times, every * times, effective * times) if effective else (0.0, 1.0)
+
+    return Estimate(some / every, interval_at, blind=not effective)
+
+
+def _share(series: Series) -> Estimate:
+    blocks = series.blocks(MOST_BLOCKS)
+    return share_estimate((blocks.events / series.scale).tolist(), blocks.totals.tolist())
+
+
+def _mean(series: Series, unit: float) -> Estimate:
+    if zeros_and_ones(series):
+        return _share(series)
+    found = mean_estimate(series)
+    if not found.error:  # all samples are equal
+        return Estimate(found.mean / unit)
+    return Estimate(found.mean / unit, partial(_scaled, found.interval, unit), blind=found.found is None)
+
+
+def _quantile(series: Series, quantile: float, unit: float) -> Estimate:
+    found = QuantileEstimate(series, quantile)
+    observed = series.histogram.quantile(quantile) / unit
+    return Estimate(observed, partial(_scaled, found.interval, unit), blind=found.blind)
+
+
+def _scaled(interval: Callable[[float], Interval], unit: float, times: float) -> Interval:
+    low, high = interval(times)
+    return low / unit, high / unit

@@ -12,7 +12,7 @@ from harness.core.errors import UsageError
 from harness.core.outcome import exit_code, worst
 from harness.model.openslo_slo import load_service_levels
 from harness.report.budgets import print_budgets
-from harness.rules.budgets import parse_time, read_budgets
+from harness.rules.budgets import read_budgets
 from harness.rules.burn_alerts import RUNBOOK, make_rules
 from harness.rules.expressions import unmeasurable
 from harness.rules.rule_file import write_rules
@@ -66,7 +66,7 @@ def budget(
       harness slo budget slos/*.openslo.yaml --prometheus http://localhost:9090
     """
     try:
-        moment = parse_time(at) if at is not None else datetime.now(UTC)
+        moment = _moment(at) if at is not None else datetime.now(UTC)
     except ValueError as error:
         raise UsageError("bad-option", f"--at: {error}", "Write for example 2026-03-01T12:00:00Z.") from None
     if not prometheus.startswith(("http://", "https://")):
@@ -82,3 +82,18 @@ def budget(
             typer.echo(f"left out: {level.name}: {why}", err=True)
     print_budgets(budgets, Console(highlight=False))
     raise typer.Exit(exit_code(worst(one.outcome for one in budgets)))
+
+
+def _moment(text: str) -> datetime:
+    """A moment as RFC 3339 with a zone, or in seconds since the epoch. Raises ValueError."""
+    try:
+        moment = datetime.fromtimestamp(float(text), UTC)
+    except ValueError:
+        moment = datetime.fromisoformat(text)
+    except (OverflowError, OSError):
+        raise ValueError(f"{text} seconds is out of range") from None
+    if moment.tzinfo is None:
+        raise ValueError(f"{text!r} has no time zone; write for example 2026-03-01T12:00:00Z")
+    if not 1970 <= moment.year <= 2200:
+        raise ValueError(f"{text!r} is not between 1970 and 2200")
+    return moment

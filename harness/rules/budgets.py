@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from harness.core.errors import UsageError
 from harness.core.outcome import Outcome
@@ -147,7 +147,11 @@ def _errors(store: MetricsStore, level: ServiceLevel, goal: Goal, seconds: int, 
     value = _value(store, query, at_ns)
     over = f"over {promql_window(seconds)}"
     if value is None:
-        raise _NoAnswer(f"no data {over}: {_missing(store, goal, seconds, at_ns)}")
+        absent = _absent(store, goal, seconds, at_ns)
+        if goal.slice_s is not None and not absent:
+            raise _NoEvent(f"0/0 {over}: no slice had an event to judge")
+        what = f"no series {', '.join(absent)}" if absent else "the query gave no series"
+        raise _NoAnswer(f"no data {over}: {what}")
     if math.isnan(value):
         raise _NoEvent(f"0/0 {over}: there was no event to judge")
     if not -1e-9 <= value <= 1 + 1e-9:
@@ -157,11 +161,10 @@ def _errors(store: MetricsStore, level: ServiceLevel, goal: Goal, seconds: int, 
     return min(1.0, max(0.0, value))
 
 
-def _missing(store: MetricsStore, goal: Goal, seconds: int, at_ns: int) -> str:
-    """Which series a query of the objective lacks."""
+def _absent(store: MetricsStore, goal: Goal, seconds: int, at_ns: int) -> list[str]:
+    """What the objective reads and the store has not had over the last `seconds`."""
     selectors = [selector for query in goal.indicator.queries.values() for selector in query.selectors]
-    absent = [s for s in selectors if not _value(store, f"count(last_over_time({s}[{promql_window(seconds)}]))", at_ns)]
-    return f"no series {', '.join(absent)}" if absent else "the query gave no series"
+    return [s for s in selectors if not _value(store, f"count(last_over_time({s}[{promql_window(seconds)}]))", at_ns)]
 
 
 def _seen(store: MetricsStore, goal: Goal, seconds: int, at_ns: int) -> float:
@@ -182,18 +185,3 @@ def _value(store: MetricsStore, query: str, at_ns: int) -> float | None:
         outcome = Outcome.ERROR if answer.kind == "bad-query" else Outcome.NO_DATA
         raise _NoAnswer(f"{answer.kind}: {answer.detail}", outcome)
     return answer.series[0].value if answer.series else None
-
-
-def parse_time(text: str) -> datetime:
-    """A moment as RFC 3339 with a zone, or in seconds since the epoch. Raises ValueError."""
-    try:
-        moment = datetime.fromtimestamp(float(text), UTC)
-    except ValueError:
-        moment = datetime.fromisoformat(text)
-    except (OverflowError, OSError):
-        raise ValueError(f"{text} seconds is out of range") from None
-    if moment.tzinfo is None:
-        raise ValueError(f"{text!r} has no time zone; write for example 2026-03-01T12:00:00Z")
-    if not 1970 <= moment.year <= 2200:
-        raise ValueError(f"{text!r} is not between 1970 and 2200")
-    return moment

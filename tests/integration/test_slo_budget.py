@@ -203,8 +203,13 @@ def test_what_is_not_known_is_said(
     assert (found.outcome, found.reason[: len(reason)]) == (outcome, reason)
 
 
-def test_a_quiet_night_is_no_gap(url: str, tmp_path: Path) -> None:
-    found = ask(url, write(tmp_path, total="night_total", series="never_total"))
+@pytest.mark.parametrize(
+    "given",
+    [{}, {"method": "Timeslices", "slices": ", timeSliceTarget: 0.95, timeSliceWindow: 2m"}],
+    ids=["occurrences", "timeslices"],
+)
+def test_a_quiet_night_is_no_gap(url: str, tmp_path: Path, given: dict[str, str]) -> None:
+    found = ask(url, write(tmp_path, total="night_total", series="never_total", **given))
     assert (found.outcome, found.consumed, found.exhausted_s) == (Outcome.PASS, 0, float("inf"))
     assert str(dict(found.burns)[840]) == "nan"
 

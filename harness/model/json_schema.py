@@ -24,7 +24,7 @@ def duration_schema(unit: Literal["ns", "s"]) -> dict[str, Any]:
     """A duration, which is a text in the file and a number of `unit` once it is parsed."""
     return {
         "type": "string",
-        "pattern": r"^([0-9]+([.][0-9]+)?(ns|us|µs|ms|s|m|h|d))+$",
+        "pattern": r"^([0-9]+([.][0-9]+)?(ns|us|µs|ms|s|m|h|d|w|y))+$",
         "description": "A duration, for example 200ms, 45s or 1m30s.",
         _UNIT: unit,
     }

@@ -10,6 +10,7 @@ from typing import Any
 
 from harness.core.clock import mono_ns, wall_ns
 from harness.core.errors import HarnessError, UsageError
+from harness.core.outcome import Outcome
 from harness.gate.circumstances import circumstances
 from harness.model.openslo_objective import Objective
 from harness.results.rundir import RunDir
@@ -29,12 +30,12 @@ LOG_BYTES = 4 << 20  # the most that is kept of one log
 class Collector:
     """`before` and `after` the load, and `always` at the end, whatever happened between."""
 
-    def __init__(self, stack: Stack, run: RunDir, began_ns: int) -> None:
-        """began_ns: when the run began (CLOCK_MONOTONIC); the stack is ready now."""
+    def __init__(self, stack: Stack, run: RunDir, began_ns: int, began_wall: int) -> None:
+        """began_ns, began_wall: when the run began (CLOCK_MONOTONIC, and by the wall clock); the stack is ready now."""
         self._stack = stack
         self._run = run
         self._began_ns = began_ns
-        self._began_wall = wall_ns()
+        self._began_wall = began_wall
         self._seconds = {"to_ready": self._since_began()}
         self._counters: dict[str, dict[str, Any]] = {}
         self._idle_bytes = stack.rss_bytes()
@@ -46,13 +47,17 @@ class Collector:
         if stack.scrape() and (url := self._store()):
             await_targets(url, stack.scrape(), deadline=30.0)
             self._seconds["to_targets"] = self._since_began()
+        for name, counter in stack.file.spec.counters.items():
+            if (why := stack.unavailable.get(counter.service)) is not None:
+                error = {"slug": "service-unavailable", "cause": why.cause, "outcome": Outcome.NOT_VALIDATED}
+                self._counters[name] = {"service": counter.service, "series": counter.series, "error": error}
         for service, names in self._counted().items():
             series = [stack.file.spec.counters[name].series for name in names]
             read = read_idle(partial(read_counters, stack.metrics_url(service), series))
             for name, one in zip(names, series, strict=True):
                 self._counters[name] = {"service": service, "series": one, "before": read[one]}
         unread = {"slug": "not-collected", "cause": "the run ended before the counter was read again"}
-        self._run.write(EVIDENCE, {name: {**one, "error": unread} for name, one in self._counters.items()})
+        self._run.write(EVIDENCE, {name: {"error": unread, **one} for name, one in self._counters.items()})
 
     def after(self, objectives: Sequence[Objective], window: Window) -> None:
         """Read the counters again, ask the metrics store, copy the spans of the load."""

@@ -52,6 +52,14 @@ def plan(path: Path, profile: str = "pr") -> list[Planned]:
     for validation in load_validations(path, profile):
         file, _ = load_stackfile(validation.stack_path)
         objectives = tuple(load_objectives(*validation.objective_paths))
+        if objectives and not file.spec.services_of("prometheus"):
+            raise validation.document.error(
+                ("spec", "objectives"),
+                "prometheus-missing",
+                "objectives need a Prometheus, and the stack has none",
+                "Add a service with `use: prometheus` to stack.yaml.",
+                on="key",
+            )
         planned.append(Planned(validation, objectives, file, _needs(validation, file)))
     return planned
 
@@ -73,7 +81,14 @@ def refuse(path: Path, error: HarnessError, session: Session) -> RunResult:
     writer = run.writer("gate")
     writer.handlers = session.handlers
     writer.emit(RunEvent(path.name, "begin"))
-    _record_error(run, error.outcome, error.slug, f"{error.location}: {error.cause}", error.remedy, path.name)
+    _record_error(
+        run,
+        error.outcome,
+        error.slug,
+        f"{error.location}: {error.cause}" if error.location else error.cause,
+        error.remedy,
+        path.name,
+    )
     return _conclude(run, writer)
 
 
@@ -100,14 +115,15 @@ def run(planned: Planned, session: Session) -> RunResult:
 
 
 def _measure(planned: Planned, session: Session, run: RunDir, writer: EventWriter) -> None:
-    began = mono_ns()
+    began, began_wall = mono_ns(), wall_ns()
     writer.emit(PhaseEvent("setup", "begin"))
     if session.runtime == "local":  # before anything is started
         refuse_without(
             planned.stack, planned.needs, unavailable(planned.stack), f"validation {planned.validation.name}"
         )
     stack = session.stack(planned.validation.stack_path, writer.emit)
-    collector = Collector(stack, run, began)
+    refuse_without(stack.file, planned.needs, stack.unavailable, f"validation {planned.validation.name}")
+    collector = Collector(stack, run, began, began_wall)
     engine = LoadEngine(_load_plan(planned.validation, stack), run)
     try:
         engine.prepare()

@@ -37,8 +37,8 @@ class PromQL:
 
     text: as written; metrics: names it reads, sorted; selectors: what it reads, without range, offset and @;
     counter: the selector whose raw samples can stand for the whole query, which is then that selector or a sum
-    of it, else None; ranged: it looks back over a range of its own; jobs: the scrape jobs that it names, as in
-    `{job="redis"}`.
+    of it, else None; ranged: it looks back over a range of its own; jobs: for each of its selectors that has
+    any, the matchers on `job` as (sign, value), as in `{job=~"redis|app"}`.
     """
 
     text: str
@@ -46,7 +46,7 @@ class PromQL:
     selectors: tuple[str, ...]
     counter: str | None
     ranged: bool
-    jobs: tuple[str, ...] = ()
+    jobs: tuple[tuple[tuple[str, str], ...], ...] = ()
 
     @property
     def enclosed(self) -> str:
@@ -84,8 +84,8 @@ def parse_promql(text: str) -> PromQL:
         raise PromQLError("the query reads no series, so it cannot measure anything", 0)
     if any(vector.matchers.or_matchers for vector in vectors):
         raise PromQLError("Prometheus has no 'or' between label matchers", text.find(" or "))
-    names = {name for vector in vectors if (name := _equal(vector, "__name__", vector.name)) is not None}
-    jobs = {job for vector in vectors if (job := _equal(vector, "job")) is not None}
+    names = {name for vector in vectors if (name := _name(vector)) is not None}
+    jobs = {matchers for vector in vectors if (matchers := _job_matchers(vector))}
     selectors = tuple(dict.fromkeys(_selector(vector) for vector in vectors))
     ranged = any(isinstance(node, (promql_parser.MatrixSelector, promql_parser.SubqueryExpr)) for node in nodes)
     return PromQL(text, tuple(sorted(names)), selectors, _counter(tree), ranged, tuple(sorted(jobs)))
@@ -136,21 +136,27 @@ def _nodes(tree: Any) -> Iterator[Any]:
         open_.extend(reversed([*parts, *getattr(node, "args", ())]))
 
 
-def _equal(vector: Any, label: str, known: str | None = None) -> str | None:
-    """What a selector says that `label` is equal to, if it does; `known`: what it says in another way."""
-    if known:
-        return str(known)
+def _name(vector: Any) -> str | None:
+    if vector.name:
+        return str(vector.name)
     equal = promql_parser.MatchOp.Equal
-    return next((str(m.value) for m in vector.matchers.matchers if m.name == label and m.op == equal), None)
+    return next((str(m.value) for m in vector.matchers.matchers if m.name == "__name__" and m.op == equal), None)
+
+
+def _job_matchers(vector: Any) -> tuple[tuple[str, str], ...]:
+    return tuple((_sign(m), str(m.value)) for m in vector.matchers.matchers if m.name == "job")
+
+
+def _sign(matcher: Any) -> str:
+    return {"Equal": "=", "NotEqual": "!=", "Re": "=~", "NotRe": "!~"}[str(matcher.op).rsplit(".", 1)[-1]]
 
 
 def _selector(vector: Any) -> str:
     # Written by hand: the parser's own str() does not escape quotes in values.
-    signs = {"Equal": "=", "NotEqual": "!=", "Re": "=~", "NotRe": "!~"}
     matchers = []
     for matcher in vector.matchers.matchers:
         value = matcher.value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-        matchers.append(f'{matcher.name}{signs[str(matcher.op).rsplit(".", 1)[-1]]}"{value}"')
+        matchers.append(f'{matcher.name}{_sign(matcher)}"{value}"')
     return (vector.name or "") + ("{" + ",".join(matchers) + "}" if matchers else "")
 
 

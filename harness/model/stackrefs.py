@@ -99,7 +99,9 @@ class _Check:
                 self._refuse(("spec", "services", name, "needs"), f"needs go in a circle: {circle}", "Break it.")
             if name not in done:
                 service = self.spec.services[name]
-                for other in (*service.needs, *service.after):
+                of = BUILTINS[service.use].of if service.use is not None else None
+                implied = self.spec.services_of(of) if of is not None else ()
+                for other in (*service.needs, *service.after, *implied):
                     visit(other, (*trail, name))
                 done.add(name)
 

@@ -21,6 +21,8 @@ STYLE = {
     Outcome.ERROR: "magenta",
     Outcome.INTERRUPTED: "yellow",
 }
+WIDE = 104  # columns from which on the table shows intervals
+INTERVAL = f"{CONFIDENCE:.0%} interval"
 TICK_EVERY = 5  # seconds between lines of progress where the line cannot be rewritten
 
 
@@ -70,14 +72,19 @@ def _tick_line(tick: LoadTick) -> str:
     )
 
 
-def verdict_table(verdict: Verdict) -> Table:
-    """Outcome, observed value with its confidence interval, target, margin and number of samples of each finding."""
+def verdict_table(verdict: Verdict, width: int) -> Table:
+    """Outcome, observed value, target, margin and number of samples of each finding; the interval of what was observed
+    where `width` columns have room for it."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for name in ("outcome", "finding", "observed", f"{CONFIDENCE:.0%} interval", "target", "margin", "samples"):
+    names = ["outcome", "finding", "observed", "target", "margin", "samples"]
+    if width >= WIDE:
+        names.insert(3, INTERVAL)
+    for name in names:
         text = name in ("outcome", "finding")
         table.add_column(name, justify="left" if text else "right", overflow="fold", no_wrap=name != "finding")
     for finding in verdict.findings:
-        table.add_row(*_row(finding))
+        row = _row(finding)
+        table.add_row(*(row[name] for name in names))
     return table
 
 
@@ -98,13 +105,21 @@ def _name(finding: Finding) -> str:
     return finding.id.removeprefix("objectives/")
 
 
-def _row(finding: Finding) -> list[Text | str]:
+def _row(finding: Finding) -> dict[str, Text | str]:
+    """By the heads of the columns."""
     observed = "-" if finding.observed is None else show(finding.observed, finding.unit)
     interval = "" if finding.interval is None else show_interval(finding.interval, finding.unit)
     target = "-" if finding.target is None else f"{finding.operator} {show(finding.target, finding.unit)}"
     margin = "-" if finding.margin is None else _share(finding.margin)
-    return [Text(finding.outcome, STYLE.get(finding.outcome, "yellow")), _name(finding), observed, interval, target,
-            margin, str(finding.samples or "-")]  # fmt: skip
+    return {
+        "outcome": Text(finding.outcome, STYLE.get(finding.outcome, "yellow")),
+        "finding": _name(finding),
+        "observed": observed,
+        INTERVAL: interval,
+        "target": target,
+        "margin": margin,
+        "samples": str(finding.samples or "-"),
+    }
 
 
 def _share(margin: float) -> str:
@@ -119,7 +134,7 @@ def print_verdicts(results: Sequence[tuple[Verdict, str]], console: Console) -> 
         console.print(
             Text(f"{verdict.name}: {verdict.outcome.upper()}", STYLE.get(verdict.outcome, "yellow") + " bold")
         )
-        console.print(verdict_table(verdict))
+        console.print(verdict_table(verdict, console.width))
         for reason in reasons(verdict):
             console.print(reason, markup=False, soft_wrap=True)
         if verdict.unavailable:

@@ -48,6 +48,26 @@ def judge_generator(samples: Samples, max_lateness_ns: int) -> Finding:
     return Finding(identity, source, Outcome.PASS, **numbers)
 
 
+def judge_exceptions(samples: Samples) -> Finding | None:
+    """A task that raised has not recorded what it was about to: what it measured cannot be believed. None: none did."""
+    raised = samples.select("exceptions", {})
+    if raised.count == 0:
+        return None
+    return Finding(
+        "scenario/exceptions",
+        "generator",
+        Outcome.ERROR,
+        observed=float(raised.count),
+        operator="==",
+        target=0.0,
+        samples=raised.count,
+        reason=f"{raised.count} tasks of the scenario raised in the steady phase, so that samples are missing; the "
+        "tracebacks are in logs/load-0.log",
+        slug="scenario-raised",
+        evidence={"load": "exceptions"},
+    )
+
+
 def judge_services(died: Sequence[Mapping[str, Any]]) -> Finding:
     """No service ended unasked. One that only watches takes its data with it; any other spoils the measurement."""
     if not died:

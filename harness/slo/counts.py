@@ -30,7 +30,8 @@ def judge_counts(name: str, sent: int, evidence: Mapping[str, Any] | None) -> Fi
     if "error" in evidence:
         error = evidence["error"]
         return Finding(
-            identity, "counts", Outcome.ERROR, samples=sent, slug=error["slug"], reason=error["cause"],
+            identity, "counts", Outcome(error.get("outcome", "error")), samples=sent, slug=error["slug"],
+            reason=error["cause"],
             evidence={EVIDENCE: name},
         )  # fmt: skip
     served = evidence["after"] - evidence["before"]

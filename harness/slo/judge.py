@@ -11,7 +11,7 @@ from harness.model.openslo_objective import objective_from_dict
 from harness.model.threshold import parse_threshold
 from harness.results.rundir import RunDir
 from harness.results.samples import Samples, load_samples
-from harness.slo.conditions import judge_ending, judge_generator, judge_services
+from harness.slo.conditions import judge_ending, judge_exceptions, judge_generator, judge_services
 from harness.slo.counts import EVIDENCE, judge_counts
 from harness.slo.objectives import judge_objective
 from harness.slo.thresholds import judge_threshold
@@ -39,7 +39,7 @@ def judge(run: RunDir) -> Verdict:
     if error is not None:
         findings.append(judge_ending(error))
     held = {name: stack[name] for name in ("runtime", "isolation")} if stack is not None else {}
-    missing = tuple(stack["unavailable"]) if stack is not None else ()
+    missing = tuple(stack.get("unavailable", ())) if stack is not None else ()
     return Verdict(plan["name"], tuple(findings), plan["allowed_unvalidated"], **held, unavailable=missing)
 
 
@@ -59,6 +59,8 @@ def _conditions(run: RunDir, plan: dict[str, Any], samples: Samples) -> list[Fin
     counters = _optional(run, EVIDENCE) or {}
     for name in samples.request_names():
         findings.append(judge_counts(name, samples.counts(name).sent, counters.get(name)))
+    if raised := judge_exceptions(samples):
+        findings.append(raised)
     if samples.workers:
         findings.append(judge_generator(samples, plan["load"]["maxLateness"]))
     return findings

@@ -3,7 +3,8 @@ nor a failure of the system."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,16 +14,20 @@ from harness.model.openslo_objective import Objective
 
 
 def without_services(objective: Objective, finding: Finding, stack: Mapping[str, Any]) -> Finding:
-    """`finding`, or in its place a finding `not-validated`.
+    """`finding`, or in its place a finding `not-validated`; what failed on the data that are there has failed.
 
     stack: what evidence/stack.json says: unavailable (service -> slug, cause, remedy), store (the service that is
     asked) and jobs (scrape job -> the service whose metrics it brings).
     """
     missing: Mapping[str, Mapping[str, str]] = stack.get("unavailable", {})
-    named = {job for query in objective.queries.values() for job in query.jobs}
-    asked = [stack.get("store"), *(stack.get("jobs", {}).get(job) for job in sorted(named))]
+    if finding.outcome is Outcome.FAIL:
+        return finding
+    named = [matchers for query in objective.queries.values() for matchers in query.jobs]
+    jobs: Mapping[str, str] = stack.get("jobs", {})
+    read = [service for job, service in jobs.items() if any(_matches(job, matchers) for matchers in named)]
+    asked = [stack.get("store"), *read]
     for service in asked:
-        if service in missing:
+        if service is not None and service in missing:
             why = f"{missing[service]['cause']}; remedy: {missing[service]['remedy']}"
             return replace(
                 finding,
@@ -35,3 +40,11 @@ def without_services(objective: Objective, finding: Finding, stack: Mapping[str,
     if finding.outcome is Outcome.NO_DATA and missing:
         return replace(finding, reason=f"{finding.reason}; this machine cannot run {', '.join(missing)}")
     return finding
+
+
+def _matches(job: str, matchers: Sequence[tuple[str, str]]) -> bool:
+    """Whether a selector with these matchers on `job` reads that job; Prometheus anchors its patterns at both ends."""
+    return all(
+        (re.fullmatch(text, job) is not None if "~" in sign else text == job) is not sign.startswith("!")
+        for sign, text in matchers
+    )

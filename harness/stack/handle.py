@@ -18,6 +18,7 @@ from harness.stack.services import RECIPES
 from harness.stack.units import ending, tail
 
 SUPERVISOR = "supervisor"
+PATIENCE = 3.0  # seconds for a service that runs to answer a probe
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,11 +153,16 @@ class Stack:
         return ServiceStatus(name, state, pid, code, ready["seconds"], version, restarts, addresses)
 
     def healthy(self) -> bool:
-        """Whether every service that can be had runs and answers, and every job had its end."""
-        if any(one.state not in ("healthy", "done", "unavailable") for one in self.services()):
-            return False
-        probes = [probe_of(self._layout, name, "", self.isolation) for name in self._layout.services]
-        return all(probe() is not None for probe in probes if probe is not None)
+        """Whether every service that can be had runs and answers, and every job had its end. One that does not answer
+        at once is asked again for a while: on a busy machine that is no reason to give a whole stack up."""
+        waiting = [probe_of(self._layout, name, "", self.isolation) for name in self._layout.services]
+        until = time.monotonic() + PATIENCE
+        while all(one.state in ("healthy", "done", "unavailable") for one in self.services()):
+            waiting = [probe for probe in waiting if probe is not None and probe() is None]
+            if not waiting or time.monotonic() > until:
+                return not waiting
+            time.sleep(0.1)
+        return False
 
     def died(self) -> list[ServiceDied]:
         """What exited unasked since the stack became ready: services and the links' proxy. `stop_service` asks; a

@@ -26,7 +26,9 @@ from harness.stack.handle import Stack
 from harness.stack.launch import Launched, wait_gone
 from harness.stack.layout import Layout, assign, fixed_ports, ports_needed
 from harness.stack.ports import PortBlock
+from harness.stack.services import RECIPES
 from harness.stack.sweep import live_stacks, sweep
+from harness.stack.tools import resolve_tool
 
 __all__ = ["RunningStack", "Stack", "down", "find_running", "list_running", "up"]
 
@@ -158,11 +160,34 @@ def down(stack_id: str) -> None:
 
 
 def check_config(file: StackFile, document: Document, root: Path) -> None:
-    """Raises UsageError file-missing for a config that is not there."""
+    """Raises UsageError, located: file-missing for a config that is not there, or what is wrong with it."""
     for name, service in file.spec.services.items():
         if service.config is not None and not (root / service.config).is_file():
             where = ("spec", "services", name, "config")
             raise document.error(where, "file-missing", f"no file {service.config!r} in {root}", "Correct the path.")
+    _inputs(file, root)
+
+
+def _inputs(file: StackFile, root: Path) -> list[Path]:
+    """The configurations of the services, and the files that these name. Raises UsageError, located."""
+    found = []
+    for service in file.spec.services.values():
+        if service.config is not None and service.use is not None:
+            path = root / service.config
+            examine = RECIPES[service.use].examine
+            found += [path, *(examine(path, file.spec) if examine is not None else ())]
+    return found
+
+
+def _programs(file: StackFile, missing: Mapping[str, Unavailable]) -> list[tuple[str, int, int]]:
+    """Path, size and time of each program that the services would run."""
+    paths = {
+        resolve_tool(tool).path
+        for name, service in file.spec.services.items()
+        if service.use is not None and name not in missing
+        for tool in RECIPES[service.use].tools
+    }
+    return [(str(path), status.st_size, status.st_mtime_ns) for path in sorted(paths) for status in [path.stat()]]
 
 
 def _released() -> list[tuple[Path, dict[str, Any]]]:
@@ -206,9 +231,7 @@ def _hash(
 ) -> str:
     """Of everything that makes two stacks the same, as far as files tell."""
     configs = {
-        service.config: hashlib.sha256((path.parent / service.config).read_bytes()).hexdigest()
-        for service in file.spec.services.values()
-        if service.config is not None
+        str(one): hashlib.sha256(one.read_bytes()).hexdigest() for one in _inputs(file, path.parent) if one.is_file()
     }
     settings = {name: sorted(env.items()) for name, env in sorted(overrides.items()) if env}
     parts = (
@@ -218,5 +241,6 @@ def _hash(
         sorted(configs.items()),
         settings,
         _sources(path.parent),
+        _programs(file, missing),
     )
     return hashlib.sha256(repr((*parts, sorted(artefacts.items()), sorted(missing), python)).encode()).hexdigest()

@@ -14,6 +14,7 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 
 from harness.core.errors import HarnessError
+from harness.telemetry.local import local_get
 
 T = TypeVar("T")
 
@@ -25,7 +26,7 @@ def read_counters(url: str, names: Sequence[str], *, timeout: float = 2.0) -> di
     """
     found: dict[str, list[float]] = {name: [] for name in names}
     try:
-        reply = requests.get(url, timeout=timeout)
+        reply = local_get(url, timeout=timeout)
         reply.raise_for_status()
         for family in text_string_to_metric_families(reply.text):
             for sample in family.samples:

@@ -43,17 +43,27 @@ class LineFile:
 def copy_lines(source: Path, destination: Path, field: str, start_ns: int, end_ns: int) -> int:
     """Copy the lines whose `field` is in [start_ns, end_ns] as they stand; returns how many.
 
-    A last line that is still being written is left out. A missing source is an empty one: a sink makes its file when it
-    starts. Raises OSError when the destination cannot be written.
+    A line that a killed sink tore, or that is still being written, is left out. A missing source is an empty one: a
+    sink makes its file when it starts. Raises OSError when the destination cannot be written.
     """
     destination.parent.mkdir(parents=True, exist_ok=True)
     copied = 0
     with destination.open("wb") as kept:
-        if not source.exists():
+        try:
+            lines = source.open("rb")
+        except FileNotFoundError:
             return 0
-        with source.open("rb") as lines:
+        with lines:
             for line in lines:
-                if line.endswith(b"\n") and start_ns <= orjson.loads(line)[field] <= end_ns:
+                if line.endswith(b"\n") and start_ns <= _number(line, field) <= end_ns:
                     kept.write(line)
                     copied += 1
     return copied
+
+
+def _number(line: bytes, field: str) -> int:
+    """The field's value; -1 where the line is torn."""
+    try:
+        return int(orjson.loads(line)[field])
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return -1

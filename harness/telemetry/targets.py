@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import requests
 
 from harness.core.errors import HarnessError
+from harness.telemetry.local import local_get
 
 POLL_SECONDS = 0.1
 
@@ -33,7 +34,7 @@ def await_targets(prometheus_url: str, expected: Mapping[str, str], deadline: fl
 def _problems(url: str, expected: Mapping[str, str]) -> list[str]:
     """What differs from `expected`, one line each; none when all is well."""
     try:
-        reply = requests.get(f"{url}/api/v1/targets", params={"state": "active"}, timeout=5)
+        reply = local_get(f"{url}/api/v1/targets", params={"state": "active"}, timeout=5)
         reply.raise_for_status()
         active = reply.json()["data"]["activeTargets"]
     except (requests.RequestException, ValueError, KeyError) as error:

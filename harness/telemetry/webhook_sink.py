@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import unquote
 
 import orjson
 
@@ -40,7 +39,7 @@ class WebhookSink:
         method, path = scope["method"], scope["path"]
         if path.startswith(PREFIX) and len(path) > len(PREFIX):
             if method == "POST":
-                await self._notify(unquote(path.removeprefix(PREFIX)), receive, send)
+                await self._notify(path.removeprefix(PREFIX), receive, send)  # decoded by the server
             else:
                 await answer(send, 405, b"", _TEXT)
         elif method in ("GET", "HEAD") and path == "/healthz":

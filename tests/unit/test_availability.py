@@ -118,6 +118,29 @@ def test_an_objective_on_the_job_of_a_missing_service_is_not_validated() -> None
     assert without_services(other, passed, stack(redis_exporter="no such program")) == passed
 
 
+@pytest.mark.parametrize(
+    ("query", "read"),
+    [
+        ('min(up{job=~"redis|app"})', True),
+        ('min(up{job=~"redi"})', False),  # anchored, as Prometheus does
+        ('min(up{job!="app"})', True),
+        ('min(up{job!~"r.*"})', False),
+        ('up{job="app"} or up{job="redis"}', True),
+        ("up", False),
+    ],
+)
+def test_every_way_of_naming_a_job_counts(query: str, read: bool) -> None:
+    passed = Finding("objectives/x/0", "prometheus", Outcome.PASS, observed=0.5)
+    changed = without_services(objective(query), passed, stack(redis_exporter="no such program"))
+    assert changed.outcome is (Outcome.NOT_VALIDATED if read else Outcome.PASS)
+
+
+def test_what_failed_on_the_data_that_are_there_has_failed() -> None:
+    failed = Finding("objectives/x/0", "prometheus", Outcome.FAIL, observed=2.0)
+    query = 'max(lat{job="app"}) or max(lat{job="redis"})'
+    assert without_services(objective(query), failed, stack(redis_exporter="no such program")) == failed
+
+
 def test_without_a_metrics_store_no_objective_is_validated() -> None:
     found = Finding("objectives/x/0", "prometheus", Outcome.NO_DATA)
     changed = without_services(objective("up"), found, stack(prometheus="no such program"))

@@ -35,7 +35,7 @@ def test_durations(text: str, ns: int) -> None:
     assert parse_duration(text) == ns
 
 
-@pytest.mark.parametrize("text", ["", "5", "s", "5 s", "5s ", "-5s", "5sec", "1y"])
+@pytest.mark.parametrize("text", ["", "5", "s", "5 s", "5s ", "-5s", "5sec", "1q"])
 def test_not_durations(text: str) -> None:
     with pytest.raises(ValueError, match="not a duration"):
         parse_duration(text)

@@ -64,11 +64,42 @@ def test_the_production_configuration_keeps_the_real_durations_and_has_every_scr
 def test_prometheus_sends_alerts_to_the_alertmanager_of_its_stack_or_to_nobody() -> None:
     config = production("prometheus/prometheus.yml")
     there = rendered(config, {}, "127.0.0.1:7", 15, "abc")
-    assert there["alerting"]["alertmanagers"] == [{"scheme": "http", "static_configs": [{"targets": ["127.0.0.1:7"]}]}]
+    assert there["alerting"]["alertmanagers"] == [{"static_configs": [{"targets": ["127.0.0.1:7"]}]}]
     assert "alerting" not in rendered(config, {}, None, 15, "abc")
     assert rendered({"scrape_configs": []}, {}, "h:1", 1, "x")["alerting"]["alertmanagers"] == [
         {"static_configs": [{"targets": ["h:1"]}]}
     ]
+
+
+def test_nothing_of_a_stack_reaches_production() -> None:
+    config = {
+        "remote_write": [{"url": "https://store"}],
+        "remote_read": [{"url": "https://store"}],
+        "alerting": {
+            "alert_relabel_configs": [{"regex": "replica", "action": "labeldrop"}],
+            "alertmanagers": [{"scheme": "https", "path_prefix": "/am", "dns_sd_configs": [{"names": ["am"]}]}],
+        },
+        "scrape_configs": [{"job_name": "here", "kubernetes_sd_configs": [{"role": "pod"}]}],
+    }
+    made = rendered(config, {"here": "127.0.0.1:5"}, "127.0.0.1:7", 1, "abc")
+    assert made.keys() == {"global", "scrape_configs", "alerting"}
+    assert made["scrape_configs"] == [{"job_name": "here", "static_configs": [{"targets": ["127.0.0.1:5"]}]}]
+    assert made["alerting"] == {
+        "alert_relabel_configs": [{"regex": "replica", "action": "labeldrop"}],
+        "alertmanagers": [{"static_configs": [{"targets": ["127.0.0.1:7"]}]}],
+    }
+
+
+def test_times_that_are_left_to_their_defaults_are_divided_too() -> None:
+    made = rendered({"scrape_configs": []}, {}, None, 60, "abc")
+    assert made["global"]["scrape_interval"] == made["global"]["evaluation_interval"] == "1000ms"
+    route = alertmanager.rendered({"route": {"receiver": "a"}, "receivers": [{"name": "a"}]}, "s:1", 60)["route"]
+    assert (route["group_wait"], route["group_interval"], route["repeat_interval"]) == ("500ms", "5000ms", "240000ms")
+
+
+def test_a_receiver_may_have_any_name() -> None:
+    made = alertmanager.rendered({"route": {"receiver": "a#b 50%"}, "receivers": [{"name": "a#b 50%"}]}, "s:1", 1)
+    assert made["receivers"][0]["webhook_configs"][0]["url"] == "http://s:1/notify/a%23b%2050%25"
 
 
 def test_every_receiver_becomes_a_webhook_of_its_own_and_routes_keep_their_sense() -> None:
@@ -122,5 +153,10 @@ def test_loki_keeps_everything_below_its_directory_and_its_limits(config: Any) -
     assert made["storage_config"]["object_store"] == {"filesystem": {"dir": "/d/chunks"}}
     assert made["storage_config"]["use_thanos_objstore"] is True
     assert "/loki" not in text and "0.0.0.0" not in text
+    classic = {**config, "common": {"storage": {"filesystem": {"chunks_directory": "/loki/chunks"}}},
+               "compactor": {"working_directory": "/loki/compactor"}, "ingester": {"wal": {"dir": "/loki/wal"}},
+               "storage_config": {"filesystem": {"directory": "/loki/c"}}}  # fmt: skip
+    assert "/loki" not in str(loki.rendered(classic, Path("/d"), 5, 6))
+    assert loki.rendered(classic, Path("/d"), 5, 6)["storage_config"]["use_thanos_objstore"] is True
     assert made["schema_config"] == config["schema_config"]
     assert made.get("limits_config") == config.get("limits_config")

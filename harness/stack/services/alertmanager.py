@@ -3,14 +3,16 @@ of its own, and durations are divided by the stack's time scale."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 
 from harness.core.errors import UsageError
 from harness.model.source import load_documents
+from harness.model.stackfile import Spec
 from harness.stack.probes import http_get
 from harness.stack.services.recipe import Command, Context, Plan, Recipe, Tool
 from harness.stack.services.relocated import check_shown, shown_its_files
@@ -18,6 +20,7 @@ from harness.stack.services.rendering import dump_yaml, scaled
 
 _TEMPLATES = "prometheus/alertmanager/default.tmpl"
 _DURATIONS = ("group_wait", "group_interval", "repeat_interval")
+_ROOT = {"group_wait": "30s", "group_interval": "5m", "repeat_interval": "4h"}  # Alertmanager's own defaults
 _DEFAULT = {
     "route": {"receiver": "default", "group_by": ["..."], "group_wait": "0s", "group_interval": "15s"},
     "receivers": [{"name": "default"}],
@@ -34,10 +37,12 @@ def rendered(config: Mapping[str, Any], sink: str | None, scale: float) -> dict[
     for receiver in config["receivers"]:
         kept: dict[str, Any] = {"name": receiver["name"]}
         if sink is not None:
-            kept["webhook_configs"] = [{"url": f"http://{sink}/notify/{receiver['name']}", "send_resolved": True}]
+            url = f"http://{sink}/notify/{quote(str(receiver['name']), safe='')}"
+            kept["webhook_configs"] = [{"url": url, "send_resolved": True}]
         receivers.append(kept)
     shared = scaled(config.get("global") or {}, ("resolve_timeout",), scale)
-    copy = {**config, "global": shared, "route": _route(config["route"], scale), "receivers": receivers}
+    root = {**_ROOT, **config["route"]}
+    copy = {**config, "global": shared, "route": _route(root, scale), "receivers": receivers}
     copy.pop("templates", None)  # they word what the production receivers send
     return copy
 
@@ -54,12 +59,7 @@ def _render(context: Context) -> Plan:
     path = context.directory / "alertmanager.yml"
     sink = context.peers.get("webhook-sink")
     config = _DEFAULT if context.config is None else _read(context.config)
-    try:
-        dump_yaml(path, rendered(config, sink, context.scale))
-    except (KeyError, TypeError, ValueError) as error:
-        raise UsageError(
-            "alertmanager-config", f"{context.config}: {error}", "See Alertmanager's configuration reference."
-        ) from error
+    dump_yaml(path, rendered(config, sink, context.scale))
     argv = (
         *shown_its_files(tool, _TEMPLATES),
         str(tool.path),
@@ -82,7 +82,17 @@ def _read(path: Path) -> Mapping[str, Any]:
     for section, kind in (("route", dict), ("receivers", list)):
         if not isinstance(config, dict) or not isinstance(config.get(section), kind):
             raise document.error((section,), "alertmanager-config", f"no {section!r} in it", f"Add {section}.")
+    try:
+        rendered(config, "-", 1)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        remedy = "See Alertmanager's configuration reference."
+        raise UsageError("alertmanager-config", f"{path}: {error}", remedy) from error
     return config
+
+
+def _examine(path: Path, _spec: Spec) -> Sequence[Path]:
+    _read(path)
+    return ()
 
 
 def _probe(context: Context) -> str | None:
@@ -101,4 +111,5 @@ RECIPE = Recipe(
     grace=2.0,
     metrics=("http", "/metrics"),
     check=_check,
+    examine=_examine,
 )

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from harness.model.source import load_documents
+from harness.model.stackfile import Spec
 from harness.stack.probes import http_get
 from harness.stack.services.recipe import Command, Context, Plan, Recipe
 from harness.stack.services.rendering import dump_yaml
 
 HOST = "127.0.0.1"
+# What says where data go; without it all of them go below common.path_prefix, or to the object store.
+_PLACES = frozenset({"storage", "filesystem", "tsdb_shipper", "boltdb_shipper", "working_directory"})
 _DEFAULT: dict[str, Any] = {
     "auth_enabled": False,
     "schema_config": {
@@ -38,7 +41,9 @@ def rendered(config: Mapping[str, Any], directory: Path, http: int, grpc: int) -
     A Loki that is alone need not wait for others: ring in memory, no settling, and the first look-up of its own
     scheduler after 250 ms instead of 10 s.
     """
-    ingester, storage = config.get("ingester") or {}, config.get("storage_config") or {}
+    ingester, common = config.get("ingester") or {}, config.get("common") or {}
+    storage = {name: one for name, one in (config.get("storage_config") or {}).items() if name not in _PLACES}
+    ingester = {**ingester, "wal": {name: one for name, one in (ingester.get("wal") or {}).items() if name != "dir"}}
     return {
         **config,
         "server": {
@@ -49,18 +54,23 @@ def rendered(config: Mapping[str, Any], directory: Path, http: int, grpc: int) -
             "grpc_listen_port": grpc,
         },
         "common": {
-            **(config.get("common") or {}),
+            **{name: one for name, one in common.items() if name not in _PLACES},
             "instance_addr": HOST,
             "path_prefix": str(directory / "data"),
             "replication_factor": 1,
             "ring": {"kvstore": {"store": "inmemory"}, "instance_interface_names": ["lo"]},
         },
-        "storage_config": {**storage, "object_store": {"filesystem": {"dir": str(directory / "chunks")}}},
+        "storage_config": {
+            **storage,
+            "use_thanos_objstore": True,
+            "object_store": {"filesystem": {"dir": str(directory / "chunks")}},
+        },
         "ruler_storage": {"backend": "local", "local": {"directory": str(directory / "rules")}},
         "ingester": {
             **ingester,
             "lifecycler": {**(ingester.get("lifecycler") or {}), "final_sleep": "0s", "min_ready_duration": "0s"},
         },
+        "compactor": {name: one for name, one in (config.get("compactor") or {}).items() if name not in _PLACES},
         "frontend": {**(config.get("frontend") or {}), "scheduler_dns_lookup_period": "250ms"},
     }
 
@@ -78,10 +88,15 @@ def _read(path: Path) -> Mapping[str, Any]:
     config = document.data
     if not isinstance(config, dict) or "schema_config" not in config:
         raise document.error((), "loki-config", "no schema_config in it", "Add one, with schema v13 and store tsdb.")
-    sections = ("server", "common", "storage_config", "ingester", "frontend")
+    sections = ("server", "common", "storage_config", "ingester", "frontend", "compactor")
     if wrong := [name for name in sections if not isinstance(config.get(name) or {}, dict)]:
         raise document.error((wrong[0],), "loki-config", f"{wrong[0]} is not a mapping", "See Loki's reference.")
     return config
+
+
+def _examine(path: Path, _spec: Spec) -> Sequence[Path]:
+    _read(path)
+    return ()
 
 
 def _probe(context: Context) -> str | None:
@@ -99,4 +114,5 @@ RECIPE = Recipe(
     probe=_probe,
     grace=3.0,
     metrics=("http", "/metrics"),
+    examine=_examine,
 )

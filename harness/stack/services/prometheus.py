@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,13 @@ import orjson
 
 from harness.core.errors import UsageError
 from harness.model.source import Document, load_documents
+from harness.model.stackfile import Spec
 from harness.stack.probes import http_get
 from harness.stack.services.recipe import Command, Context, Plan, Recipe
 from harness.stack.services.rendering import dump_yaml, scaled
 
+_OUTWARD = frozenset({"alerting", "remote_write", "remote_read", "scrape_config_files"})
+_GLOBAL = {"scrape_interval": "1m", "evaluation_interval": "1m"}  # Prometheus' own defaults
 _DURATIONS = ("scrape_interval", "scrape_timeout", "evaluation_interval")
 
 
@@ -23,27 +26,38 @@ def rendered(
     """A copy of a Prometheus configuration for one stack.
 
     Jobs named in `scrape` get that address as their only target, others are dropped; alerts go to `alertmanager`
-    (host:port), or nowhere; durations are divided by `scale`; the external label `stack` is added.
+    (host:port), or nowhere; nothing else that leads out of the stack is kept (remote storage, discovery of targets);
+    durations are divided by `scale`; the external label `stack` is added.
     """
     jobs = [
-        {**scaled(job, _DURATIONS, scale), "static_configs": [{"targets": [scrape[job["job_name"]]]}]}
+        {
+            **_without_discovery(scaled(job, _DURATIONS, scale)),
+            "static_configs": [{"targets": [scrape[job["job_name"]]]}],
+        }
         for job in config.get("scrape_configs") or []
         if job["job_name"] in scrape
     ]
-    shared = scaled(config.get("global") or {}, _DURATIONS, scale)
+    shared = scaled({**_GLOBAL, **(config.get("global") or {})}, _DURATIONS, scale)
     shared["external_labels"] = {**shared.get("external_labels", {}), "stack": stack_id}
-    copy = {**config, "global": shared, "scrape_configs": jobs}
-    alerting = copy.pop("alerting", None) or {}
+    kept = {name: section for name, section in config.items() if name not in _OUTWARD}
+    copy = {**kept, "global": shared, "scrape_configs": jobs}
     if alertmanager is not None:
-        (first, *_) = alerting.get("alertmanagers") or [{}]
-        copy["alerting"] = {**alerting, "alertmanagers": [{**first, "static_configs": [{"targets": [alertmanager]}]}]}
+        alerting = {"alertmanagers": [{"static_configs": [{"targets": [alertmanager]}]}]}
+        if relabelled := (config.get("alerting") or {}).get("alert_relabel_configs"):
+            alerting["alert_relabel_configs"] = relabelled
+        copy["alerting"] = alerting
     return copy
+
+
+def _without_discovery(job: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in job.items() if not name.endswith("_sd_configs")}
 
 
 def _render(context: Context) -> Plan:
     tool = context.tool("prometheus")
     path = context.directory / "prometheus.yml"
-    config = _default(context) if context.config is None else _checked(context.config, context)
+    config = _default(context) if context.config is None else _checked(context.config, context.scrape, context.scale)
+    config = rendered(config, context.scrape, context.peers.get("alertmanager"), context.scale, context.stack_id)
     dump_yaml(path, config)
     argv = (
         str(tool.path),
@@ -58,18 +72,19 @@ def _render(context: Context) -> Plan:
 
 def _default(context: Context) -> dict[str, Any]:
     """Without a config: scrape what `scrape` names, every 15 s of the seed's time, at /metrics."""
-    config = {
+    return {
         "global": {"scrape_interval": "15s", "evaluation_interval": "15s"},
         "scrape_configs": [{"job_name": job} for job in context.scrape],
     }
-    return _rendered(config, context)
 
 
-def _rendered(config: Mapping[str, Any], context: Context) -> dict[str, Any]:
-    return rendered(config, context.scrape, context.peers.get("alertmanager"), context.scale, context.stack_id)
+def _examine(path: Path, spec: Spec) -> Sequence[Path]:
+    config = _checked(path, spec.scrape, spec.timeScale)
+    return sorted(found for pattern in config["rule_files"] for found in _matching(pattern))
 
 
-def _checked(path: Path, context: Context) -> dict[str, Any]:
+def _checked(path: Path, scrape: Collection[str], scale: float) -> dict[str, Any]:
+    """The configuration with its rule files by their whole paths. Raises UsageError, located where that is known."""
     (document, *_) = load_documents(path)
     config = document.data
     problem = None
@@ -77,14 +92,16 @@ def _checked(path: Path, context: Context) -> dict[str, Any]:
         problem = "no list of scrape_configs"
     else:
         jobs = {job.get("job_name") for job in config["scrape_configs"] if isinstance(job, dict)}
-        if missing := sorted(set(context.scrape) - jobs):
+        if missing := sorted(set(scrape) - jobs):
             problem = f"no scrape job {missing[0]!r}, which stack.yaml names under scrape"
     if problem is not None:
         raise document.error((), "prometheus-config", problem, "Add it, or correct stack.yaml.")
+    config = {**config, "rule_files": _rule_files(document, path.parent, scale)}
     try:
-        return _rendered({**config, "rule_files": _rule_files(document, path.parent, context.scale)}, context)
-    except (KeyError, ValueError) as error:
+        rendered(config, dict.fromkeys(scrape, "-"), "-", scale, "-")
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UsageError("prometheus-config", f"{path}: {error}", "See Prometheus' configuration reference.") from error
+    return config
 
 
 def _rule_files(document: Document, base: Path, scale: float) -> list[str]:
@@ -95,9 +112,14 @@ def _rule_files(document: Document, base: Path, scale: float) -> list[str]:
         cause = f"the durations in rule files are not scaled in this version, and this stack's timeScale is {scale:g}"
         raise document.error(("rule_files",), "not-built-yet", cause, remedy, on="key")
     for at, pattern in enumerate(patterns):
-        if not any(base.glob(pattern)):
+        if not _matching(str(base / str(pattern))):
             raise document.error(("rule_files", at), "file-missing", f"no file {pattern!r} in {base}", "Correct it.")
-    return [str(base / pattern) for pattern in patterns]
+    return [str(base / str(pattern)) for pattern in patterns]
+
+
+def _matching(pattern: str) -> list[Path]:
+    """The files that an absolute pattern names."""
+    return list(Path("/").glob(pattern.removeprefix("/")))
 
 
 def _probe(context: Context) -> str | None:
@@ -109,5 +131,11 @@ def _probe(context: Context) -> str | None:
 
 
 RECIPE = Recipe(
-    tools=("prometheus",), ports=("http",), render=_render, probe=_probe, grace=3.0, metrics=("http", "/metrics")
+    tools=("prometheus",),
+    ports=("http",),
+    render=_render,
+    probe=_probe,
+    grace=3.0,
+    metrics=("http", "/metrics"),
+    examine=_examine,
 )

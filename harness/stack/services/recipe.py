@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
+
+from harness.model.stackfile import Spec
 
 
 class Tool(Protocol):
@@ -67,7 +69,8 @@ class Recipe:
     ports: those that others may name come first, then its private ones; render: writes configuration below the
     service's directory and says what to run; probe: None while it is not ready, then the version that the server
     itself reports ('' if it reports none); `grace`: seconds between the stop signal and SIGKILL; check: raises
-    HarnessError where this machine has its tools and cannot run it all the same.
+    HarnessError where this machine has its tools and cannot run it all the same; examine: raises UsageError for a
+    configuration that cannot be used, and tells which other files it reads.
     """
 
     tools: tuple[str, ...]  # as harness.stack.tools knows them
@@ -78,3 +81,4 @@ class Recipe:
     stop_signal: int = signal.SIGTERM
     metrics: tuple[str, str] | None = None  # port name and path
     check: Callable[[Callable[[str], Tool]], None] | None = None
+    examine: Callable[[Path, Spec], Sequence[Path]] | None = None

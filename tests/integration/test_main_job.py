@@ -20,7 +20,7 @@ pytestmark = pytest.mark.stack
 def test_a_promise_that_holds_passes_with_its_evidence(slo_session: Session, tmp_path: Path) -> None:
     path = write_validation(
         tmp_path,
-        thresholds='{"latency{name:search}": ["p(95)<5s"], "errors{name:search}": ["rate<1%"], '
+        thresholds='{"latency{name:search}": ["p(95)<5s"], "errors{name:search}": ["rate<3%"], '
         '"recall{name:search}": ["avg>=0.95"]}',
         objectives=f"[{ROOT / 'slos/vector_search.openslo.yaml'}]",
         duration="6s",

@@ -189,9 +189,9 @@ def test_a_quantile_and_a_ratio_pass_on_real_samples(lab: Lab) -> None:
     assert (found.outcome, found.query) == (Outcome.PASS, query.replace("$window", "2400ms")), found.reason
     assert found.observed == pytest.approx(0.0947, rel=0.05)
     assert found.samples >= 30
-    found = lab.judge(start, queries={"good": "good_total", "total": "sum(all_total)"})
+    found = lab.judge(start, queries={"good": "good_total", "total": "sum(all_total)"}, target=0.8)
     assert (found.outcome, found.observed) == (Outcome.PASS, 0.95)
-    found = lab.judge(start, queries={"good": "good_total", "total": "sum(all_total)"}, target=0.96)
+    found = lab.judge(start, queries={"good": "good_total", "total": "sum(all_total)"}, target=0.99)
     assert found.outcome is Outcome.FAIL
 
 
@@ -226,7 +226,7 @@ def test_a_counter_that_restarts_in_the_window_is_counted_on(lab: Lab) -> None:
     start = wall_ns()  # no sample lies between this and the rise: raw differences see it, increase() would not
     lab.say("some_total 590\nall_total 1100\n")
     lab.say("some_total 9\nall_total 10\n")
-    found = lab.judge(start, queries={"good": "some_total", "total": "all_total"})
+    found = lab.judge(start, queries={"good": "some_total", "total": "all_total"}, target=0.8)
     assert (found.outcome, found.observed) == (Outcome.PASS, 0.9)
 
 
@@ -235,7 +235,7 @@ def test_several_series_are_summed_in_a_ratio_and_each_must_hold_in_a_threshold(
     lab.say(text.format(10, 20, 1, 2))
     start = wall_ns()
     lab.say(text.format(70, 60, 2, 8))
-    found = lab.judge(start, queries={"bad": "bad_total", "total": "all_total"})
+    found = lab.judge(start, queries={"bad": "bad_total", "total": "all_total"}, target=0.8)
     assert (found.outcome, found.observed) == (Outcome.PASS, 0.93)
     found = lab.judge(start, queries={"value": "bad_total / all_total"}, target=0.1)
     assert found.outcome is Outcome.FAIL

@@ -61,7 +61,7 @@ def test_what_does_not_need_a_missing_server_is_judged_and_the_rest_is_not_valid
         tmp_path,
         name="predicts",
         scenario=ROOT / "scenarios/inference.py",
-        thresholds='{"errors{name:predict}": ["rate<1%"], "correct{name:predict}": ["avg>=0.9"]}',
+        thresholds='{"errors{name:predict}": ["rate<3%"], "correct{name:predict}": ["avg>=0.9"]}',
         objectives=f"[{SLOS / 'features.openslo.yaml'}]",
         needs="[load-features, redis, model-server]",
     )
@@ -90,7 +90,7 @@ def test_without_prometheus_the_client_is_judged_and_no_objective_is(
         tmp_path,
         name="features",
         scenario=ROOT / "scenarios/features.py",
-        thresholds='{"errors{name:features}": ["rate<1%"]}',
+        thresholds='{"errors{name:features}": ["rate<3%"]}',
         objectives=f"[{SLOS / 'features.openslo.yaml'}]",
         needs="[load-features, redis]",
     )

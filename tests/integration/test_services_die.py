@@ -38,7 +38,7 @@ QUERIES = {
     "of-alertmanager": 'sum(alertmanager_alerts{job="alertmanager"})',
     "of-milvus": 'sum(milvus_proxy_req_count{job="milvus"})',
 }
-THRESHOLDS = '{"errors{name:predict}": ["rate<1%"], "correct{name:predict}": ["avg>=0.9"]}'
+THRESHOLDS = '{"errors{name:predict}": ["rate<3%"], "correct{name:predict}": ["avg>=0.9"]}'
 WATCHERS = {
     "prometheus": set(QUERIES),  # nobody is left to ask
     "alertmanager": {"of-alertmanager"},
@@ -134,7 +134,8 @@ def test_one_that_serves_spoils_the_measurement_and_each_promise_is_judged_by_wh
     assert finding(done, "stack/services").outcome is Outcome.ERROR
     assert f"{victim} ended with" in finding(done, "stack/services").reason
     assert finding(done, "thresholds/errors").outcome is errors
-    assert finding(done, "thresholds/correct").outcome is Outcome.PASS
+    few = {Outcome.INCONCLUSIVE} if errors is Outcome.FAIL else set()  # hardly any was answered
+    assert finding(done, "thresholds/correct").outcome in {Outcome.PASS} | few
     assert finding(done, "counts/predict").outcome is Outcome.PASS
     assert outcomes(done) == {name: Outcome.NO_DATA if name in lost else Outcome.PASS for name in QUERIES}
     assert done.verdict.outcome is (Outcome.FAIL if errors is Outcome.FAIL else Outcome.ERROR)

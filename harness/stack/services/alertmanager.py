@@ -18,7 +18,7 @@ from harness.stack.services.recipe import Command, Context, Plan, Recipe, Tool
 from harness.stack.services.relocated import check_shown, shown_its_files
 from harness.stack.services.rendering import dump_yaml, scaled
 
-_TEMPLATES = "prometheus/alertmanager/default.tmpl"
+TEMPLATES = "prometheus/alertmanager/default.tmpl"
 _DURATIONS = ("group_wait", "group_interval", "repeat_interval")
 _ROOT = {"group_wait": "30s", "group_interval": "5m", "repeat_interval": "4h"}  # Alertmanager's own defaults
 _DEFAULT = {
@@ -61,7 +61,7 @@ def _render(context: Context) -> Plan:
     config = _DEFAULT if context.config is None else _read(context.config)
     dump_yaml(path, rendered(config, sink, context.scale))
     argv = (
-        *shown_its_files(tool, _TEMPLATES),
+        *shown_its_files(tool, TEMPLATES),
         str(tool.path),
         f"--config.file={path}",
         f"--storage.path={context.directory / 'data'}",
@@ -73,7 +73,7 @@ def _render(context: Context) -> Plan:
 
 
 def _check(find: Callable[[str], Tool]) -> None:
-    check_shown(find("alertmanager"), _TEMPLATES, "Alertmanager")
+    check_shown(find("alertmanager"), TEMPLATES, "Alertmanager")
 
 
 def _read(path: Path) -> Mapping[str, Any]:

@@ -73,7 +73,7 @@ def run_while(session: Session, tmp_path: Path, victim: str) -> RunResult:
         thresholds=THRESHOLDS,
         objectives=f"[{', '.join(map(str, paths))}]",
         needs="[load-features, model-server]",
-        duration="5s",
+        duration="6s",
     )
     stack = session.stack(ROOT / "stack.yaml", session.tell)
 

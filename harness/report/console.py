@@ -58,10 +58,10 @@ class Progress:
 def _stack_line(event: StackEvent) -> str:
     detail = f"  {event.detail}" if event.detail else ""
     if event.state in ("healthy", "ready"):
-        return f"  {event.service:<16} {event.state:<9} {event.seconds:6.1f} s{detail}"
+        return f"  {event.service:<17} {event.state:<9} {event.seconds:6.1f} s{detail}"
     if event.state == "starting":
         return ""
-    return f"  {event.service:<16} {event.state}{detail}"
+    return f"  {event.service:<17} {event.state}{detail}"
 
 
 def _tick_line(tick: LoadTick) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,12 @@ from harness.gate.session import Session
 from harness.stack.runtime import Stack
 
 ROOT = Path(__file__).parent.parent
+
+
+def pytest_configure() -> None:
+    """Whoever starts us in the background has SIGINT ignored, and our children inherit that: tests stop them by it."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

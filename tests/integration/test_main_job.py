@@ -23,15 +23,15 @@ def test_a_promise_that_holds_passes_with_its_evidence(slo_session: Session, tmp
         thresholds='{"latency{name:search}": ["p(95)<5s"], "errors{name:search}": ["rate<3%"], '
         '"recall{name:search}": ["avg>=0.95"]}',
         objectives=f"[{ROOT / 'slos/vector_search.openslo.yaml'}]",
-        duration="6s",
+        duration="11s",  # so many that 99 % availability is decided
     )
     done = run_one(path, slo_session)
     assert {one.id: (one.outcome, one.reason) for one in done.verdict.findings if one.outcome != "pass"} == {}
 
     sent = finding(done, "counts/search")
-    assert sent.observed == sent.target == 280  # 40 a second for 1 + 6 s, each counted once on both sides
-    assert finding(done, "thresholds/latency").samples == 240  # the steady phase alone
-    assert finding(done, "thresholds/recall").samples == 240
+    assert sent.observed == sent.target == 480  # 40 a second for 1 + 11 s, each counted once on both sides
+    assert finding(done, "thresholds/latency").samples == 440  # the steady phase alone
+    assert finding(done, "thresholds/recall").samples == 440
     assert sum(one.source == "prometheus" for one in done.verdict.findings) >= 2
 
     again = canonical(judge(RunDir(done.run.path)).as_dict())

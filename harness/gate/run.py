@@ -17,6 +17,7 @@ from harness.model.finding import Verdict
 from harness.model.load import LoadPlan
 from harness.model.openslo import load_objectives
 from harness.model.openslo_objective import Objective
+from harness.model.phases import PHASES_EVIDENCE, Timeline
 from harness.model.stackfile import StackFile, load_stackfile
 from harness.model.validation import Validation, load_validations
 from harness.results.events import EventWriter
@@ -129,22 +130,24 @@ def _measure(planned: Planned, session: Session, run: RunDir, writer: EventWrite
         engine.prepare()
         collector.before()
         writer.emit(PhaseEvent("setup", "end", (mono_ns() - began) / 1e9))
-        window = _drive(engine, planned.validation, writer)
+        timeline = _drive(engine, planned.validation, run, writer)
         began = mono_ns()
         writer.emit(PhaseEvent("collect", "begin"))
-        collector.after(planned.objectives, window)
+        collector.after(planned.objectives, Window(*timeline.steady_wall_ns))
         writer.emit(PhaseEvent("collect", "end", (mono_ns() - began) / 1e9))
     finally:
         engine.stop()
         collector.always()
 
 
-def _drive(engine: LoadEngine, validation: Validation, writer: EventWriter) -> Window:
-    """Run the load; returns the steady phase on the wall clock."""
+def _drive(engine: LoadEngine, validation: Validation, run: RunDir, writer: EventWriter) -> Timeline:
+    """Run the load; returns its phases as they came to be, which stand in the run directory too."""
     load = validation.load
-    origin = engine.start() - mono_ns() + wall_ns()
+    origin = engine.start()
+    timeline = Timeline.planned(origin - mono_ns() + wall_ns(), load.warmup, load.duration)
+    run.write(PHASES_EVIDENCE, timeline.as_dict())  # as declared, for a run that does not get to its end
     phase, since = "", mono_ns()
-    lengths = {"warmup": load.warmup / 1e9, "steady": load.duration / 1e9}
+    lengths = {one.name: one.seconds for one in timeline.phases}
     for tick in engine.ticks():
         if tick.phase != phase:
             if phase:
@@ -154,7 +157,9 @@ def _drive(engine: LoadEngine, validation: Validation, writer: EventWriter) -> W
         writer.emit(tick)
     if phase:
         writer.emit(PhaseEvent(phase, "end", (mono_ns() - since) / 1e9))
-    return Window(origin + load.warmup, origin + load.warmup + load.duration)
+    timeline = timeline.ended(timeline.steady.end_ns, mono_ns() - origin)
+    run.write(PHASES_EVIDENCE, timeline.as_dict())
+    return timeline
 
 
 def _load_plan(validation: Validation, stack: Stack) -> LoadPlan:

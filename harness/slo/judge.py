@@ -8,6 +8,7 @@ from harness.core.jsonio import read_json
 from harness.core.outcome import Outcome
 from harness.model.finding import Finding, Verdict
 from harness.model.openslo_objective import objective_from_dict
+from harness.model.phases import PHASES_EVIDENCE, Phase, Timeline
 from harness.model.threshold import parse_threshold
 from harness.results.rundir import RunDir
 from harness.results.samples import Samples, load_samples
@@ -44,7 +45,7 @@ def judge(run: RunDir) -> Verdict:
 
 
 def _promises(run: RunDir, plan: dict[str, Any], samples: Samples, stack: dict[str, Any]) -> list[Finding]:
-    seconds = plan["load"]["duration"] / 1e9
+    seconds = _steady(run, plan).seconds
     findings = [judge_threshold(parse_threshold(*texts), samples, seconds) for texts in plan["thresholds"]]
     for described in plan["objectives"]:
         objective = objective_from_dict(described)
@@ -52,6 +53,13 @@ def _promises(run: RunDir, plan: dict[str, Any], samples: Samples, stack: dict[s
         finding = judge_objective(objective, evidence) if evidence else _never_asked(objective.id)
         findings.append(without_services(objective, finding, stack))
     return findings
+
+
+def _steady(run: RunDir, plan: dict[str, Any]) -> Phase:
+    """The steady phase as it was, or as declared where the run did not get so far."""
+    if (stored := _optional(run, PHASES_EVIDENCE)) is not None:
+        return Timeline.from_dict(stored).steady
+    return Timeline.planned(0, plan["load"]["warmup"], plan["load"]["duration"]).steady
 
 
 def _conditions(run: RunDir, plan: dict[str, Any], samples: Samples) -> list[Finding]:

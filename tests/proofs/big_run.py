@@ -42,7 +42,7 @@ def write_run(run: RunDir) -> RunDir:
         empty = Histogram().as_dict()
         file.arrivals(when, due, {**arrivals, "lateness": lateness.as_dict(), "waited": empty})
     file.end("done", "")
-    load = {"duration": SECONDS * 10**9, "maxLateness": 5_000_000}
+    load = {"warmup": 0, "duration": SECONDS * 10**9, "maxLateness": 5_000_000}
     thresholds = [one for name in NAMES for one in _promises(name)]
     plan = {"name": "big", "load": load, "thresholds": thresholds, "objectives": [], "allowed_unvalidated": False}
     run.write("plan.json", plan)

@@ -138,7 +138,7 @@ def test_an_empty_run_directory_is_an_error_and_not_a_pass(tmp_path: Path) -> No
 
 def test_what_ended_a_run_before_its_load_is_the_outcome_of_all(tmp_path: Path) -> None:
     run = RunDir.create(tmp_path, "ended")
-    load = {"duration": 5 * SECOND, "maxLateness": 5 * MS}
+    load = {"warmup": 0, "duration": 5 * SECOND, "maxLateness": 5 * MS}
     run.write(
         "plan.json",
         {
@@ -158,7 +158,7 @@ def test_what_ended_a_run_before_its_load_is_the_outcome_of_all(tmp_path: Path) 
 
 def test_a_plan_without_any_evidence_does_not_pass(tmp_path: Path) -> None:
     run = RunDir.create(tmp_path, "planned")
-    load = {"duration": 5 * SECOND, "maxLateness": 5 * MS}
+    load = {"warmup": 0, "duration": 5 * SECOND, "maxLateness": 5 * MS}
     run.write(
         "plan.json",
         {

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from typing import Protocol
 
 from harness.model.threshold import Threshold
 from harness.results.series import Series
+from harness.slo.statistics.confidence import TAIL
 from harness.slo.statistics.dependence import MOST_BLOCKS, effective_samples, spread
 from harness.slo.statistics.means import mean_estimate, zeros_and_ones
 from harness.slo.statistics.quantiles import QuantileEstimate
 from harness.slo.statistics.shares import Interval, share_interval
 
 
+class IntervalAt(Protocol):
+    """The interval as if so many times the samples had been seen; each end errs with probability `tail`."""
+
+    def __call__(self, times: float = 1.0, tail: float = TAIL) -> Interval: ...
+
+
 @dataclass(frozen=True)
 class Estimate:
-    """observed: in the threshold's unit; interval_at: the interval as if so many times the samples had been seen;
-    blind: the samples all lie in one second, so that nothing is known of how they depend on each other."""
+    """observed: in the threshold's unit; blind: the samples all lie in one second, so that nothing is known of how they
+    depend on each other."""
 
     observed: float
-    interval_at: Callable[[float], Interval] | None = None  # None: no sampling law, judged as it stands
+    interval_at: IntervalAt | None = None  # None: no sampling law, judged as it stands
     blind: bool = False
 
 
@@ -61,12 +68,16 @@ def share_estimate(events: Sequence[float], totals: Sequence[float]) -> Estimate
     some = min(max(0.0, math.fsum(events)), every)
     comparable = all(0 <= event <= total for event, total in zip(events, totals, strict=True))
     found = spread(events, totals, share=True)
-    effective = effective_samples(some / every, round(every), found) if comparable else every
 
-    def interval_at(times: float) -> Interval:
-        return share_interval(some * times, every * times, effective * times) if effective else (0.0, 1.0)
+    def effective(tail: float) -> float:
+        return effective_samples(some / every, round(every), found, tail) if comparable else every
 
-    return Estimate(some / every, interval_at, blind=not effective)
+    def interval_at(times: float = 1.0, tail: float = TAIL) -> Interval:
+        if not (told := effective(tail)):
+            return 0.0, 1.0
+        return share_interval(some * times, every * times, told * times, tail)
+
+    return Estimate(some / every, interval_at, blind=not effective(TAIL))
 
 
 def _share(series: Series) -> Estimate:
@@ -80,15 +91,18 @@ def _mean(series: Series, unit: float) -> Estimate:
     found = mean_estimate(series)
     if not found.error:  # all samples are equal
         return Estimate(found.mean / unit)
-    return Estimate(found.mean / unit, partial(_scaled, found.interval, unit), blind=found.found is None)
+    return Estimate(found.mean / unit, _scaled(found.interval, unit), blind=found.found is None)
 
 
 def _quantile(series: Series, quantile: float, unit: float) -> Estimate:
     found = QuantileEstimate(series, quantile)
     observed = series.histogram.quantile(quantile) / unit
-    return Estimate(observed, partial(_scaled, found.interval, unit), blind=found.blind)
+    return Estimate(observed, _scaled(found.interval, unit), blind=found.blind)
 
 
-def _scaled(interval: Callable[[float], Interval], unit: float, times: float) -> Interval:
-    low, high = interval(times)
-    return low / unit, high / unit
+def _scaled(interval: IntervalAt, unit: float) -> IntervalAt:
+    def scaled(times: float = 1.0, tail: float = TAIL) -> Interval:
+        low, high = interval(times, tail)
+        return low / unit, high / unit
+
+    return scaled

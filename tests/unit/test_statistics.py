@@ -68,7 +68,7 @@ def test_the_interval_of_independent_samples_is_that_of_the_order_statistics(qua
     values = np.arange(1, size + 1)
     series = series_of(np.sort(values.reshape(-1, 10), axis=0).ravel(order="F") / 1e7, 10)
     estimate = QuantileEstimate(series, quantile)
-    estimate._told = lambda column: (estimate._below[column] / size if column >= 0 else 0.0, float(size))
+    estimate._told = lambda column, _: (estimate._below[column] / size if column >= 0 else 0.0, float(size))
     ranks = np.arange(size + 1)
     chance = binom.cdf(ranks, size, quantile)  # P(B <= rank)
     low, high = 1 + ranks[chance <= TAIL].max(), 1 + ranks[chance >= 1 - TAIL].min()

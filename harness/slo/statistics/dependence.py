@@ -46,7 +46,11 @@ class Spread:
     @property
     def student(self) -> float:
         """Student's t that stands for the normal quantile of TAIL."""
-        return float(-stdtrit(self.freedom, TAIL))
+        return self.student_at(TAIL)
+
+    def student_at(self, tail: float) -> float:
+        """Student's t that stands for the normal quantile of `tail`."""
+        return float(-stdtrit(self.freedom, tail))
 
 
 def spread(events: npt.ArrayLike, totals: npt.ArrayLike, *, share: bool) -> Spread | None:
@@ -80,7 +84,7 @@ def spread(events: npt.ArrayLike, totals: npt.ArrayLike, *, share: bool) -> Spre
     return Spread(variance, max(_LEAST_FREEDOM * (number - 1), freedom), number)
 
 
-def effective_samples(share: float, total: int, found: Spread | None) -> float:
+def effective_samples(share: float, total: int, found: Spread | None, tail: float = TAIL) -> float:
     """How many independent samples tell as much about `share` as these `total` do; never more than `total`.
 
     n* = p (1 - p) / variance * (z / t)^2: the second factor widens for the variance's own uncertainty (E. L. Korn and
@@ -93,7 +97,7 @@ def effective_samples(share: float, total: int, found: Spread | None) -> float:
         return 0.0
     if not found.variance:
         return float(total)
-    ratio = float(-ndtri(TAIL)) / found.student
+    ratio = float(-ndtri(tail)) / found.student_at(tail)
     return min(float(total), share * (1 - share) / found.variance * ratio**2)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from harness.model.histogram import SUB
 from harness.results.series import Series
+from harness.slo.statistics.confidence import TAIL
 from harness.slo.statistics.dependence import MOST_BLOCKS, Spread, spread
 from harness.slo.statistics.shares import Interval
 
@@ -22,12 +23,13 @@ class MeanEstimate:
     error: float
     found: Spread | None
 
-    def interval(self, times: float = 1.0) -> Interval:
+    def interval(self, times: float = 1.0, tail: float = TAIL) -> Interval:
         """mean +- t * error, with Student's t (B. Schmeiser, Operations Research 30 (1982) 556); unbounded where there
-        are not two blocks to compare. times: as if so many times the samples had been seen."""
+        are not two blocks to compare. times: as if so many times the samples had been seen; each end errs with
+        probability `tail`."""
         if self.found is None:
             return -math.inf, math.inf
-        half = self.found.student * self.error / math.sqrt(times)
+        half = self.found.student_at(tail) * self.error / math.sqrt(times)
         return self.mean - half, self.mean + half
 
 

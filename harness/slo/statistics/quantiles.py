@@ -11,6 +11,7 @@ import numpy as np
 
 from harness.model.histogram import bucket_edges
 from harness.results.series import Series
+from harness.slo.statistics.confidence import TAIL
 from harness.slo.statistics.dependence import MOST_BLOCKS, effective_samples, spread
 from harness.slo.statistics.shares import Interval, exact
 
@@ -31,36 +32,37 @@ class QuantileEstimate:
         self._series, self._quantile, self._blocks = series, quantile, blocks
         self._below = blocks.below.sum(axis=0)
         self._middle = int(np.searchsorted(self._below, math.ceil(Fraction(repr(quantile)) * series.count)))
-        self._told: Callable[[int], tuple[float, float]] = cache(self._tell)
+        self._told: Callable[[int, float], tuple[float, float]] = cache(self._tell)
 
     @property
     def blind(self) -> bool:
         """Whether all samples lie in one second, so that nothing shows how far they depend on each other."""
         return self._blocks.totals.size < 2 and self._below.size > 1
 
-    def interval(self, times: float = 1.0) -> Interval:
+    def interval(self, times: float = 1.0, tail: float = TAIL) -> Interval:
         """The confidence interval, in the series' own integer unit, rounded outward to the edges of buckets; 0 or
-        infinity where the sample is too small for an end. times: as if so many times the samples had been seen."""
+        infinity where the sample is too small for an end. times: as if so many times the samples had been seen; each
+        end errs with probability `tail`."""
         last = self._below.size - 1
         # the highest bucket whose share surely lies under the quantile, the lowest whose share surely lies over it
-        under = _boundary(-1, self._middle, lambda one: self._share(one, times)[1] < self._quantile)
-        over = _boundary(last, self._middle - 1, lambda one: self._share(one, times)[0] > self._quantile)
+        under = _boundary(-1, self._middle, lambda one: self._share(one, times, tail)[1] < self._quantile)
+        over = _boundary(last, self._middle - 1, lambda one: self._share(one, times, tail)[0] > self._quantile)
         low = 0.0 if under is None else float(max(self._edges(under + 1)[0], self._series.histogram.min))
         high = math.inf if over is None else float(min(self._edges(over)[1] - 1, self._series.histogram.max))
         return low, high
 
-    def _share(self, column: int, times: float) -> Interval:
+    def _share(self, column: int, times: float, tail: float) -> Interval:
         """The interval of the share of samples in the buckets up to and with number `column`."""
-        share, effective = self._told(column)
-        return exact(share, effective * times) if effective else (0.0, 1.0)
+        share, effective = self._told(column, tail)
+        return exact(share, effective * times, tail) if effective else (0.0, 1.0)
 
-    def _tell(self, column: int) -> tuple[float, float]:
+    def _tell(self, column: int, tail: float) -> tuple[float, float]:
         """That share, and how many independent samples tell as much about it."""
         if not 0 <= column < self._below.size - 1:
             return float(column >= 0), float(self._series.count)
         share = float(self._below[column]) / self._series.count
         found = spread(self._blocks.below[:, column], self._blocks.totals, share=True)
-        return share, effective_samples(share, self._series.count, found)
+        return share, effective_samples(share, self._series.count, found, tail)
 
     def _edges(self, column: int) -> tuple[int, int]:
         return bucket_edges(int(self._blocks.buckets[column]))

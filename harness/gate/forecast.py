@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from harness.core.errors import UsageError
 from harness.core.outcome import Outcome
-from harness.gate.run import Planned
+from harness.gate.plan import Planned
 from harness.model.finding import Finding
 from harness.slo.unavailable import without_services
 from harness.stack.availability import Unavailable, lacking

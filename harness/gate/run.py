@@ -10,33 +10,22 @@ from harness.core.clock import mono_ns, wall_ns
 from harness.core.errors import HarnessError
 from harness.core.outcome import Outcome
 from harness.gate.collect import Collector
+from harness.gate.plan import Planned, plan
 from harness.gate.session import Session
 from harness.load.engine import LoadEngine
 from harness.model.events import FindingEvent, PhaseEvent, RunEvent, VerdictEvent
 from harness.model.finding import Verdict
 from harness.model.load import LoadPlan
-from harness.model.openslo import load_objectives
-from harness.model.openslo_objective import Objective
 from harness.model.phases import PHASES_EVIDENCE, Timeline
-from harness.model.stackfile import StackFile, load_stackfile
-from harness.model.validation import Validation, load_validations
+from harness.model.validation import Validation
 from harness.results.events import EventWriter
 from harness.results.rundir import RunDir
 from harness.slo.judge import judge
 from harness.slo.objectives import Window
-from harness.stack.availability import needed_by, refuse_without, unavailable
+from harness.stack.availability import refuse_without, unavailable
 from harness.stack.runtime import Stack
 
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """A validation with everything it names read and checked; nothing has started. stack: the file of its stack; needs:
-    services of it without which it is not validated."""
-
-    validation: Validation
-    objectives: tuple[Objective, ...]
-    stack: StackFile
-    needs: frozenset[str]
+__all__ = ["Planned", "RunResult", "plan", "refuse", "run"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,35 +34,6 @@ class RunResult:
 
     run: RunDir
     verdict: Verdict
-
-
-def plan(path: Path, profile: str = "pr") -> list[Planned]:
-    """Read a validation file and all it refers to. Raises UsageError, located, before anything is started."""
-    planned = []
-    for validation in load_validations(path, profile):
-        file, _ = load_stackfile(validation.stack_path)
-        objectives = tuple(load_objectives(*validation.objective_paths))
-        if objectives and not file.spec.services_of("prometheus"):
-            raise validation.document.error(
-                ("spec", "objectives"),
-                "prometheus-missing",
-                "objectives need a Prometheus, and the stack has none",
-                "Add a service with `use: prometheus` to stack.yaml.",
-                on="key",
-            )
-        planned.append(Planned(validation, objectives, file, _needs(validation, file)))
-    return planned
-
-
-def _needs(validation: Validation, file: StackFile) -> frozenset[str]:
-    """All services that a validation cannot do without: the target, what it names, and what these need in turn."""
-    for at, name in enumerate(validation.needs or ()):
-        if name not in file.spec.services:
-            known = f"The stack has {', '.join(file.spec.services)}."
-            where = ("spec", "needs", at)
-            raise validation.document.error(where, "service-unknown", f"no service {name!r} in the stack", known)
-    target = file.spec.target.partition(".")[0]
-    return frozenset(needed_by(file, [target, *(validation.needs or ())], wishes=validation.needs is None))
 
 
 def refuse(path: Path, error: HarnessError, session: Session) -> RunResult:

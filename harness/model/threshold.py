@@ -2,15 +2,17 @@
 
     selector    = metric , [ "{" , tag , { "," , tag } , "}" ] ;
     tag         = name , ":" , text ;                  (* text: no comma, no brace *)
-    condition   = aggregation , operator , number ;
+    condition   = aggregation , operator , number , [ "over" , window ] ;
     aggregation = "count" | "rate" | "avg" | "min" | "max" | "med" | "p(" , decimal , ")" ;
     operator    = "<" | "<=" | ">" | ">=" | "==" | "!=" ;
     number      = [ "-" ] , decimal , [ unit ] ;
     unit        = "ns" | "us" | "ms" | "s" | "m" | "%" | "/s" ;
     metric, name = letter , { letter | digit | "_" | "." } ;
     decimal     = digit , { digit } , [ "." , digit , { digit } ] ;
+    window      = duration ;                           (* whole seconds, as in 10s or 1m30s *)
 
-White space between the parts is allowed. A `%` divides by 100; a time is kept in seconds.
+White space between the parts is allowed. A `%` divides by 100; a time is kept in seconds. With `over`, the
+condition must hold in every window of that length within the steady phase.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from harness.core.duration import parse_duration
+
 OPERATORS = ("<=", ">=", "==", "!=", "<", ">")
 AGGREGATIONS = ("count", "rate", "avg", "min", "max", "med", "p(N)")
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
@@ -27,6 +31,9 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.]*")
 _TAG_TEXT = re.compile(r"[^,{}\s][^,{}]*")
 _DECIMAL = re.compile(r"-?\d+(?:\.\d+)?")
 _UNIT = re.compile(r"ns|us|ms|s|m|%|/s")
+_OVER = re.compile(r"over\b")
+_DURATION = re.compile(r"[\w.]+")
+_SECOND = 1_000_000_000
 
 
 class GrammarError(ValueError):
@@ -48,6 +55,7 @@ class Threshold:
     operator: str = "<"
     value: float = 0.0
     unit: str = ""  # 's' for times, '%' where written so, '/s', or ''
+    window_seconds: int | None = None  # of every window that must hold; None: the steady phase as one
     selector_text: str = ""
     condition_text: str = ""
 
@@ -121,12 +129,25 @@ def parse_threshold(selector: str, condition: str) -> Threshold:
         raise GrammarError(condition, scan.at, "an operator: " + " ".join(OPERATORS))
     value = float(scan.take(_DECIMAL, "a number"))
     unit = scan.maybe(_UNIT)
+    window = _window(condition, scan) if scan.maybe(_OVER) else None
     scan.end()
     if unit in _SECONDS:
         value, unit = value * _SECONDS[unit], "s"
     elif unit == "%":
         value /= 100
-    return Threshold(metric, tags, word, quantile, operator, value, unit, selector.strip(), condition.strip())
+    return Threshold(metric, tags, word, quantile, operator, value, unit, window, selector.strip(), condition.strip())
+
+
+def _window(condition: str, scan: _Scanner) -> int:
+    at = scan.at
+    text = scan.take(_DURATION, "a duration such as 10s")
+    try:
+        length = parse_duration(text)
+    except ValueError:
+        raise GrammarError(condition, at, "a duration such as 10s") from None
+    if length < _SECOND or length % _SECOND:
+        raise GrammarError(condition, at, "a window of whole seconds, such as 10s: samples are kept by second")
+    return length // _SECOND
 
 
 class _Scanner:

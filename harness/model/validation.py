@@ -172,6 +172,10 @@ class Validation:
             raise self.document.error(
                 (*key, at), "threshold-unit", f"{condition!r}: {threshold.metric} is a time", "Add a unit, as in 80ms."
             )
+        steady = self.load.duration / 1e9
+        if threshold.window_seconds is not None and threshold.window_seconds > steady:
+            cause = f"a window of {threshold.window_seconds} s is longer than the steady phase of {steady:g} s"
+            raise self.document.error((*key, at), "window-too-long", cause, "Shorten it, or lengthen load.duration.")
         return threshold
 
     def as_dict(self) -> dict[str, Any]:

@@ -91,6 +91,21 @@ class Series:
         self._records.append(record)
 
     @cached_property
+    def _by_second(self) -> dict[int, list[Mapping[str, Any]]]:
+        found: dict[int, list[Mapping[str, Any]]] = {}
+        for record in self._records:
+            found.setdefault(record["second"], []).append(record)
+        return found
+
+    def between(self, first: int, end: int) -> Series:
+        """The samples of the seconds from `first` to before `end`, both since the origin; empty if there are none."""
+        part = Series()
+        for second in range(first, end):
+            for record in self._by_second.get(second, ()):
+                part.add(record)
+        return part
+
+    @cached_property
     def seconds(self) -> dict[int, Series]:
         """The same by second since the origin."""
         found: dict[int, Series] = {}

@@ -45,8 +45,8 @@ def judge(run: RunDir) -> Verdict:
 
 
 def _promises(run: RunDir, plan: dict[str, Any], samples: Samples, stack: dict[str, Any]) -> list[Finding]:
-    seconds = _steady(run, plan).seconds
-    findings = [judge_threshold(parse_threshold(*texts), samples, seconds) for texts in plan["thresholds"]]
+    steady = _steady(run, plan)
+    findings = [judge_threshold(parse_threshold(*texts), samples, steady) for texts in plan["thresholds"]]
     for described in plan["objectives"]:
         objective = objective_from_dict(described)
         evidence = _optional(run, objective.evidence_path)

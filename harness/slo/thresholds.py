@@ -7,6 +7,7 @@ import math
 from harness.core.duration import format_duration
 from harness.core.outcome import Outcome
 from harness.model.finding import Finding
+from harness.model.phases import Phase
 from harness.model.threshold import Threshold, holds, margin
 from harness.results.samples import Samples
 from harness.results.series import Series
@@ -14,6 +15,7 @@ from harness.slo.estimates import Estimate, estimate
 from harness.slo.statistics.confidence import CONFIDENCE, FLOOR, samples_needed
 from harness.slo.statistics.decision import decide, times_to_decide
 from harness.slo.statistics.shares import Interval
+from harness.slo.windows import judge_windows, windows
 
 _FITS = {
     "trend": ("count", "avg", "min", "max", "quantile"),
@@ -22,8 +24,9 @@ _FITS = {
 }
 
 
-def judge_threshold(threshold: Threshold, samples: Samples, steady_seconds: float) -> Finding:
-    """The finding of one threshold over the steady phase. Never passes without samples, nor on NaN.
+def judge_threshold(threshold: Threshold, samples: Samples, steady: Phase) -> Finding:
+    """The finding of one threshold over the steady phase, or over each window of it. Never passes without samples, nor
+    on NaN.
 
     It passes when the whole confidence interval of the observed value holds, fails when none of it does, and is
     inconclusive between. What has no sampling law is judged as it stands.
@@ -35,7 +38,9 @@ def judge_threshold(threshold: Threshold, samples: Samples, steady_seconds: floa
         allowed = ", ".join(_FITS[series.kind]).replace("quantile", "med, p(N)")
         reason = f"{threshold.metric} is a {series.kind}: it has {allowed}, not {threshold.aggregation}"
         return _finding(threshold, series, Outcome.ERROR, reason=reason, slug="aggregation-mismatch")
-    found = estimate(threshold, series, steady_seconds)
+    if threshold.window_seconds is not None:
+        return _over_windows(threshold, series, steady)
+    found = estimate(threshold, series, steady.seconds)
     if found.interval_at is None:
         interval = None
         passed = holds(found.observed, threshold.operator, threshold.value)
@@ -53,9 +58,33 @@ def judge_threshold(threshold: Threshold, samples: Samples, steady_seconds: floa
         return _finding(threshold, series, outcome, found.observed, interval, reason=reason, slug="too-few-samples")
     if outcome is Outcome.INCONCLUSIVE:
         seen = _seen(threshold, found.observed, interval)
-        reason = f"{seen}: {_undecided(threshold, series, found, steady_seconds)}"
+        reason = f"{seen}: {_undecided(threshold, series, found, steady.seconds)}"
         return _finding(threshold, series, outcome, found.observed, interval, reason=reason, slug="not-decided")
     return _finding(threshold, series, outcome, found.observed, interval)
+
+
+def _over_windows(threshold: Threshold, series: Series, steady: Phase) -> Finding:
+    """The finding that rests on the worst window; `observed` is that window's."""
+    needed = _needed(threshold)
+    every = windows(threshold, series, steady)
+    judged = judge_windows(threshold, every, needed)
+    worst, length = judged.worst, threshold.window_seconds
+    where = f"in the window from {worst.start} s to {worst.start + (length or 0)} s of the steady phase"
+    if judged.outcome is Outcome.NO_DATA:
+        return _finding(threshold, series, judged.outcome, reason=f"no sample {where}", slug="no-samples")
+    observed = worst.found.observed
+    interval = judged.interval if worst.found.interval_at is not None else None
+    reason, slug = "", ""
+    if judged.outcome is Outcome.FAIL:
+        by = margin(observed, threshold.operator, threshold.value)
+        reason = f"{where}: {_seen(threshold, observed, interval)}" + (f", {abs(by):.0%} outside" if by else "")
+        slug = "threshold-missed"
+    elif judged.outcome is Outcome.INCONCLUSIVE:
+        few = worst.samples < needed
+        what = f"a window needs {needed} to be decided at {FLOOR:.0%}" if few else "they do not decide"
+        reason = f"{where}: {_seen(threshold, observed, interval)}; {worst.samples} samples, {what}"
+        slug = "too-few-samples" if few else "not-decided"
+    return _finding(threshold, series, judged.outcome, observed, interval, reason=reason, slug=slug)
 
 
 def _needed(threshold: Threshold) -> int:

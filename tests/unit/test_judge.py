@@ -12,6 +12,7 @@ from harness.load.http_client import Moment
 from harness.load.recorder import Recorder
 from harness.load.reply import Reply
 from harness.model.load import LoadPlan
+from harness.model.phases import Phase
 from harness.model.threshold import parse_threshold
 from harness.results.rundir import RunDir
 from harness.results.samples import Samples, load_samples
@@ -21,6 +22,7 @@ from harness.slo.judge import judge
 from harness.slo.thresholds import judge_threshold, samples_needed
 
 MS, SECOND = 1_000_000, 1_000_000_000
+STEADY = Phase("steady", 0, 5 * SECOND)
 PLAN = LoadPlan(scenario="s.py", rate=200, warmup_ns=0, duration_ns=5 * SECOND, host="http://127.0.0.1")
 
 
@@ -75,13 +77,13 @@ def recorded(directory: Path, *, late_ns: int = 20_000, started: int = 1000, dro
     ],
 )
 def test_thresholds(tmp_path: Path, selector: str, condition: str, outcome: Outcome) -> None:
-    finding = judge_threshold(parse_threshold(selector, condition), recorded(tmp_path), 5.0)
+    finding = judge_threshold(parse_threshold(selector, condition), recorded(tmp_path), STEADY)
     assert finding.outcome is outcome, finding.reason
     assert (finding.reason != "") == (outcome is not Outcome.PASS)
 
 
 def test_a_failure_says_by_how_much(tmp_path: Path) -> None:
-    finding = judge_threshold(parse_threshold("latency{name:search}", "max<400ms"), recorded(tmp_path), 5.0)
+    finding = judge_threshold(parse_threshold("latency{name:search}", "max<400ms"), recorded(tmp_path), STEADY)
     assert finding.observed == pytest.approx(0.5)
     assert finding.margin == pytest.approx(-0.25)
     assert finding.reason == "observed 500ms, promised max<400ms, 25% outside"

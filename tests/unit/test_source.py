@@ -72,6 +72,7 @@ def test_a_mistyped_field_names_the_nearest(project: Path) -> None:
         ("p(99)<80ms", "p(99)~80ms", "threshold-syntax", 8, 34),
         ("p(99)<80ms", "p(99)<80parsecs", "threshold-syntax", 8, 37),
         ("p(99)<80ms", "p(99)<80", "threshold-unit", 8, 28),
+        ("p(99)<80ms", "p(99)<80ms over 10m", "window-too-long", 8, 28),
         ("latency{name:search}", "latency{name=search}", "threshold-syntax", 8, 17),
         ("  thresholds:", "  silent: true\n  thresholds:", "not-built-yet", 7, 3),
         ("kind: Validation", "kind: [1", "yaml-syntax", 3, 9),

@@ -9,6 +9,7 @@ import pytest
 from scipy.stats import binom
 
 from harness.core.outcome import Outcome
+from harness.model.phases import Phase
 from harness.model.threshold import parse_threshold
 from harness.results.samples import Samples
 from harness.results.series import Series
@@ -155,7 +156,7 @@ def test_the_samples_that_would_decide_do_decide() -> None:
 def judged(series: Series, condition: str, seconds: float) -> tuple[Outcome, str, str]:
     samples = Samples()
     samples._selected["latency", (), "steady"] = series
-    finding = judge_threshold(parse_threshold("latency", condition), samples, seconds)
+    finding = judge_threshold(parse_threshold("latency", condition), samples, Phase("steady", 0, round(seconds * 1e9)))
     return finding.outcome, finding.slug, finding.reason
 
 

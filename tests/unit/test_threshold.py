@@ -35,6 +35,25 @@ def test_conditions(
     assert threshold.value == pytest.approx(value)
 
 
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("p(99)<80ms over 10s", 10), ("rate<5% over 1m30s", 90), ("avg<5", None)]
+)
+def test_windows(text: str, seconds: int | None) -> None:
+    threshold = parse_threshold("latency", text)
+    assert (threshold.window_seconds, threshold.condition_text) == (seconds, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "position"),
+    [("p(99)<80ms over", 15), ("p(99)<80ms over 10", 16), ("p(99)<80ms over 1.5s", 16), ("avg<5 over 200ms", 11),
+     ("avg<5 over 0s", 11), ("avg<5 overall 10s", 6), ("avg<5 over 10s 5", 15)],
+)  # fmt: skip
+def test_windows_that_are_refused(text: str, position: int) -> None:
+    with pytest.raises(GrammarError) as raised:
+        parse_threshold("latency", text)
+    assert raised.value.position == position
+
+
 def test_selectors() -> None:
     assert parse_selector("latency") == ("latency", {})
     assert parse_selector("latency{name:search, outcome:ok}") == ("latency", {"name": "search", "outcome": "ok"})

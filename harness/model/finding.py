@@ -16,12 +16,12 @@ class Finding:
     """One judged promise.
 
     id: stable within a run, e.g. `thresholds/latency{name:search}/p(99)<80ms`
-    source: client | prometheus | counts | generator | stack
+    source: client | prometheus | counts | generator | stack | machine
     observed, target: in `unit`; None where there is none
     margin: how far inside the target, as a share of it (negative: outside); None when not numeric
     samples: how many observations stand behind `observed`
     interval: confidence interval of `observed`, or None where none is computed
-    reason: for anything but pass, one sentence; slug: of the error page, if one applies
+    reason: one sentence, for anything but pass always; slug: of the error page, if one applies
     evidence: file in the run directory -> what to look at there
     """
 

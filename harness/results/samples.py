@@ -6,7 +6,7 @@ harness.load.sample_file describes the lines. They hold differences, so a reader
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,14 @@ class Samples:
                 if record["phase"] == phase:
                     series.add(record)
         return self._selected[key]
+
+    def without(self, seconds: Container[int]) -> Samples:
+        """Those that were due in other seconds since the origin."""
+        made = Samples()
+        made.workers, made.arrivals, made.arrivals_in = self.workers, self.arrivals, self.arrivals_in
+        for metric, records in self._records.items():
+            made._records[metric] = [record for record in records if record["second"] not in seconds]
+        return made
 
     def timeline(self, metric: str, tags: Mapping[str, str]) -> dict[int, Series]:
         """The same by second since the origin, over all phases."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from harness.core.duration import format_duration
+from harness.model.machine import MAX_STEAL
 from harness.stack.machine.check import Check
 from harness.stack.machine.sample import Sample
 
-MAX_STEAL = 0.05
 MAX_BUSY = 0.30  # of all cores, before anything of ours runs
 MAX_STEP_S = 0.001
 MAX_RESOLUTION_S = 0.001

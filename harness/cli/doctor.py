@@ -6,23 +6,18 @@ import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
-from rich.console import Console
 
 from harness import __version__
 from harness.core.jsonio import canonical
 from harness.core.outcome import ExitCode
-from harness.gate.forecast import Forecast, Lack, find_validations, forecast
-from harness.gate.run import Planned, plan
-from harness.model.load import LoadPlan
-from harness.model.stackfile import load_stackfile
-from harness.report.fitness import print_fitness, summary
-from harness.stack.artefacts import artefact_paths
-from harness.stack.availability import unavailable
-from harness.stack.machine.examine import Examination, Subject, examine
-from harness.stack.machine.moments import DEFAULT_LATENESS_NS
-from harness.stack.runtime import check_config
+
+if TYPE_CHECKING:
+    from harness.gate.forecast import Forecast
+    from harness.gate.plan import Planned
+    from harness.stack.machine.examine import Examination, Subject
 
 STACK = Path("stack.yaml")
 SCHEMA = 1  # of what --json prints
@@ -50,6 +45,12 @@ def doctor(
 
       harness doctor --json | jq '.checks[] | select(.state != "ok")'
     """
+    from rich.console import Console
+
+    from harness.report.fitness import print_fitness
+    from harness.stack.machine.examine import examine
+    from harness.stack.machine.moments import DEFAULT_LATENESS_NS
+
     path = stack if stack is not None else STACK if STACK.is_file() else None
     planned = _plan(path, validations)
     if path is None and planned:
@@ -76,6 +77,9 @@ def doctor(
 
 def _plan(path: Path | None, places: Sequence[Path]) -> list[Planned]:
     """The validations that were asked for, read. Raises UsageError, located."""
+    from harness.gate.forecast import find_validations
+    from harness.gate.plan import plan
+
     if not places and path is not None and (usual := path.resolve().parent / "slos").is_dir():
         files = find_validations([usual], required=False)
     else:
@@ -85,6 +89,11 @@ def _plan(path: Path | None, places: Sequence[Path]) -> list[Planned]:
 
 def _subject(path: Path) -> Subject:
     """The stack file with all that it names, as bringing it up would read it. Raises UsageError, located."""
+    from harness.model.stackfile import load_stackfile
+    from harness.stack.artefacts import artefact_paths
+    from harness.stack.machine.examine import Subject
+    from harness.stack.runtime import check_config
+
     path = path.resolve()
     file, document = load_stackfile(path)
     check_config(file, document, path.parent)
@@ -94,12 +103,17 @@ def _subject(path: Path) -> Subject:
 
 
 def _users(planned: Planned) -> int:
+    from harness.model.load import LoadPlan
+
     load = planned.validation.load
     load_plan = LoadPlan(str(planned.validation.scenario), load.rate, load.warmup, load.duration, users=load.users)
     return load_plan.users_of(0)  # of the only worker: of all
 
 
 def _forecasts(planned: Sequence[Planned], subject: Subject | None, examination: Examination) -> list[Forecast]:
+    from harness.gate.forecast import Lack, forecast
+    from harness.stack.availability import unavailable
+
     found = []
     for one in planned:
         same = subject is not None and one.validation.stack_path.resolve() == subject.path
@@ -112,6 +126,8 @@ def _forecasts(planned: Sequence[Planned], subject: Subject | None, examination:
 def _data(
     subject: Subject | None, examination: Examination, forecasts: Sequence[Forecast], fit: bool
 ) -> dict[str, object]:
+    from harness.report.fitness import summary
+
     return {
         "schema": SCHEMA,
         "harness": __version__,

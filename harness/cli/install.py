@@ -1,6 +1,6 @@
 """`harness stack install`: list the servers that a stack needs, fetch those that are missing.
 
-`python -m harness.cli.install` is the same command without the rest of `harness`, which takes seconds to import: what
+`python -m harness.cli.install` is the same command without the rest of `harness`: what
 `make services` calls before everything.
 """
 
@@ -11,20 +11,15 @@ import sys
 from types import FrameType
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from harness.core.errors import HarnessError
 from harness.core.outcome import Outcome, exit_code, worst
-from harness.stack.install import install, table
-from harness.stack.tools import missing_tools, named_tools
-
-console = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
 
 
 def _say(line: str) -> None:
-    console.print(line, markup=False, soft_wrap=True)
+    from rich.console import Console
+
+    Console(highlight=False).print(line, markup=False, soft_wrap=True)
 
 
 def _stop(signum: int, frame: FrameType | None) -> None:
@@ -44,6 +39,12 @@ def install_command(
 
     Exits with 3 when something could not be had; the rest is there nevertheless.
     """
+    from rich.console import Console
+    from rich.table import Table
+
+    from harness.stack.install import install, table
+    from harness.stack.tools import missing_tools, named_tools
+
     wanted = named_tools(names or ())
     failures: list[HarnessError] = []
     if missing := missing_tools([spec.name for spec in wanted]):
@@ -56,9 +57,9 @@ def install_command(
             shown.add_column(name, overflow="fold")
         for row in table(wanted):
             shown.add_row(*row)
-        console.print(shown)
+        Console(highlight=False).print(shown)
     for failure in failures:
-        errors.print(failure.render(), markup=False, soft_wrap=True)
+        typer.echo(failure.render(), err=True)
     if failures or (missing and missing_tools([spec.name for spec in missing])):
         raise typer.Exit(exit_code(worst([Outcome.NOT_VALIDATED, *(failure.outcome for failure in failures)])))
 
@@ -68,7 +69,7 @@ def main() -> None:
     try:
         typer.run(install_command)
     except HarnessError as error:
-        errors.print(error.render(), markup=False, soft_wrap=True)
+        typer.echo(error.render(), err=True)
         sys.exit(exit_code(error.outcome))
 
 

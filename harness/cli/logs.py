@@ -7,11 +7,13 @@ import io
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
-from harness.model.stackfile import load_stackfile
-from harness.stack.logs import Follower, LoggedStack, check_name, last_lines, logged_stacks
+if TYPE_CHECKING:
+    from harness.stack.logs import LoggedStack
+
 
 POLL_SECONDS = 0.2
 
@@ -34,6 +36,9 @@ def logs_command(
 
       harness stack logs app -f
     """
+    from harness.model.stackfile import load_stackfile
+    from harness.stack.logs import check_name, last_lines, logged_stacks
+
     found = logged_stacks(file)
     if not found:
         load_stackfile(file)  # a name that leads nowhere is a mistake of its own
@@ -58,6 +63,8 @@ def logs_command(
 
 
 def _follow(stack: LoggedStack, service: str, lines: int) -> None:
+    from harness.stack.logs import Follower
+
     follower = Follower(stack, service)
     try:
         began = list(follower.begin(lines))

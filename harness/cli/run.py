@@ -1,33 +1,31 @@
-"""`harness run` and `harness verdict`."""
+"""`harness run` and `harness verdict`. Heavy imports happen inside the commands, so that `--help` is there at once."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
-from rich.console import Console
 
-from harness.cli.options import parse_overrides
+from harness.cli.options import parse_grace, parse_overrides
 from harness.core.errors import HarnessError, UsageError
 from harness.core.jsonio import canonical
 from harness.core.outcome import Outcome, exit_code, worst
-from harness.gate.run import Planned, RunResult, plan, refuse
-from harness.gate.run import run as run_planned
-from harness.gate.session import RUNTIMES, Session
-from harness.model.validation import PROFILES
-from harness.report.console import Progress, print_verdicts
-from harness.results.rundir import RunDir
-from harness.slo.judge import judge
+
+if TYPE_CHECKING:
+    from harness.gate.run import Planned, RunResult
 
 
 def run(
     files: list[Path] = typer.Argument(..., help="Validations, for example slos/vector_search.yaml", metavar="FILE..."),
     settings: list[str] = typer.Option([], "--set", help="Environment of a service: SERVICE.NAME=VALUE"),
-    profile: str = typer.Option("pr", help=f"Length of the run: {', '.join(PROFILES)}"),
-    runtime: str = typer.Option("local", help=f"What brings the services up: {', '.join(RUNTIMES)}"),
+    profile: str = typer.Option("pr", help="Length of the run: pr, nightly or release"),
+    runtime: str = typer.Option("local", help="What brings the services up: local, docker or external"),
     results: Path = typer.Option(Path("results"), help="Where run directories go"),
     reuse: bool = typer.Option(True, help="Take a stack that `harness stack up` left running"),
     allow_unvalidated: list[str] = typer.Option([], help="A validation that may end not-validated; recorded"),
+    abort_on_breach: bool = typer.Option(False, "--abort-on-breach", help="End the load when a threshold is broken"),
+    abort_grace: str = typer.Option("10s", help="How much of the steady phase is not looked at for a breach"),
 ) -> None:
     """Run validations and print the verdict of each.
 
@@ -36,7 +34,17 @@ def run(
       harness run slos/vector_search.yaml
 
       harness run slos/vector_search.yaml --set app.APP_SEARCH_EFFORT=1     # must fail the recall objective
+
+      harness run slos/vector_search.yaml --abort-on-breach --abort-grace 5s    # fail as soon as it is beyond doubt
     """
+    from rich.console import Console
+
+    from harness.gate.run import plan, refuse
+    from harness.gate.run import run as run_planned
+    from harness.gate.session import RUNTIMES, Session
+    from harness.model.validation import PROFILES
+    from harness.report.console import Progress, print_verdicts
+
     if profile not in PROFILES or runtime not in RUNTIMES:
         raise UsageError(
             "bad-option",
@@ -45,7 +53,8 @@ def run(
         )
     console = Console(stderr=True, highlight=False)
     progress = Progress(lambda line: console.print(line, markup=False, soft_wrap=True))
-    session = Session(results, [progress], parse_overrides(settings), runtime, reuse, frozenset(allow_unvalidated))
+    overrides, grace = parse_overrides(settings), parse_grace(abort_on_breach, abort_grace)
+    session = Session(results, [progress], overrides, runtime, reuse, frozenset(allow_unvalidated), grace)
     planned: list[Planned] = []
     for file in files:
         try:
@@ -68,6 +77,12 @@ def run(
 
 def verdict(directory: Path = typer.Argument(Path("results/latest"), help="A run directory", metavar="RUN")) -> None:
     """Make the verdict of a run again from its directory and say whether it is the one that is stored there."""
+    from rich.console import Console
+
+    from harness.report.console import print_verdicts
+    from harness.results.rundir import RunDir
+    from harness.slo.judge import judge
+
     if not (directory / "verdict.json").exists():
         raise UsageError("not-a-run", f"{directory} holds no verdict.json", "Name a directory under results/.")
     made = judge(RunDir(directory))

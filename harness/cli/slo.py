@@ -6,17 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import typer
-from rich.console import Console
 
 from harness.core.errors import UsageError
 from harness.core.outcome import exit_code, worst
-from harness.model.openslo_slo import load_service_levels
-from harness.report.budgets import print_budgets
-from harness.rules.budgets import read_budgets
-from harness.rules.burn_alerts import RUNBOOK, make_rules
-from harness.rules.expressions import unmeasurable
-from harness.rules.rule_file import write_rules
-from harness.telemetry.metrics import PrometheusStore
 
 app = typer.Typer(help="SLOs beyond one run: burn-rate rules and error budgets.", no_args_is_help=True)
 
@@ -25,7 +17,9 @@ app = typer.Typer(help="SLOs beyond one run: burn-rate rules and error budgets."
 def rules(
     files: list[Path] = typer.Argument(..., help="OpenSLO files, read together", metavar="FILE..."),
     output: Path = typer.Option(None, "--output", "-o", help="Where the rules go; by default they are printed"),
-    runbook: str = typer.Option(RUNBOOK, help="Where alerts send people whose SLO names no runbook"),
+    runbook: str = typer.Option(
+        None, help="Where alerts send people whose SLO names no runbook; by default our own page"
+    ),
 ) -> None:
     """Write Prometheus rules that record error ratios and alert when an error budget burns too fast.
 
@@ -37,7 +31,11 @@ def rules(
 
       harness slo rules slos/vector_search.openslo.yaml | promtool check rules /dev/stdin
     """
-    made = make_rules(load_service_levels(files), runbook)
+    from harness.model.openslo_slo import load_service_levels
+    from harness.rules.burn_alerts import RUNBOOK, make_rules
+    from harness.rules.rule_file import write_rules
+
+    made = make_rules(load_service_levels(files), runbook or RUNBOOK)
     text = write_rules(made, files)
     for name, why in made.left_out.items():
         typer.echo(f"left out: {name}: {why}", err=True)
@@ -65,6 +63,14 @@ def budget(
 
       harness slo budget slos/*.openslo.yaml --prometheus http://localhost:9090
     """
+    from rich.console import Console
+
+    from harness.model.openslo_slo import load_service_levels
+    from harness.report.budgets import print_budgets
+    from harness.rules.budgets import read_budgets
+    from harness.rules.expressions import unmeasurable
+    from harness.telemetry.metrics import PrometheusStore
+
     try:
         moment = _moment(at) if at is not None else datetime.now(UTC)
     except ValueError as error:

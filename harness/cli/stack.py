@@ -5,23 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import typer
-from rich.console import Console
 
 from harness.cli.install import install_command
 from harness.cli.logs import logs_command
 from harness.cli.options import parse_overrides
 from harness.core.errors import UsageError
-from harness.report.console import Progress
-from harness.report.status import print_status
-from harness.stack.runtime import down as down_stack
-from harness.stack.runtime import find_running, list_running, up
 
 app = typer.Typer(help="The running system: services, links and what they need.", no_args_is_help=True)
-console = Console(highlight=False)
 
 
 def _say(line: str) -> None:
-    console.print(line, markup=False, soft_wrap=True)
+    from rich.console import Console
+
+    Console(highlight=False).print(line, markup=False, soft_wrap=True)
 
 
 @app.command("up")
@@ -30,6 +26,9 @@ def up_command(
     settings: list[str] = typer.Option([], "--set", help="Environment of a service: SERVICE.NAME=VALUE"),
 ) -> None:
     """Start the services and leave them running; `harness run` and `pytest -m slo` then use them."""
+    from harness.report.console import Progress
+    from harness.stack.runtime import find_running, up
+
     running = find_running(file, parse_overrides(settings))
     if running is None:
         running = up(file, lease=False, emit=Progress(_say), overrides=parse_overrides(settings), allow_reuse=False)
@@ -40,6 +39,11 @@ def up_command(
 @app.command()
 def status(file: Path = typer.Argument(Path("stack.yaml"), help="The stack file")) -> None:
     """The services of the running stack: state, version, memory, address."""
+    from rich.console import Console
+
+    from harness.report.status import print_status
+    from harness.stack.runtime import find_running, list_running
+
     running = find_running(file)
     if running is None:
         others = [one.id for one in list_running() if one.path == str(file.resolve())]
@@ -49,12 +53,15 @@ def status(file: Path = typer.Argument(Path("stack.yaml"), help="The stack file"
         if not others:
             _say("no stack is up; harness stack up starts one")
         raise typer.Exit(3)
-    print_status(running, console)
+    print_status(running, Console(highlight=False))
 
 
 @app.command()
 def down(identity: str = typer.Argument("", help="Which stack, if more than one is up")) -> None:
     """End a stack that `harness stack up` started; nothing of it is left."""
+    from harness.stack.runtime import down as down_stack
+    from harness.stack.runtime import list_running
+
     running = list_running()
     names = [one.id for one in running]
     if identity and identity not in names:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,8 +34,11 @@ class HarnessError(Exception):
     """Something the user can act on.
 
     slug: stable identifier, the key in docs/errors.md; cause: what happened, with names and numbers;
-    remedy: the next step; outcome: what a run ends in because of it; location: where, if in a file.
+    remedy: the next step; outcome: what a run ends in because of it; location: where, if in a file; also: more errors
+    of the same file, found on the way.
     """
+
+    also: tuple[HarnessError, ...] = ()
 
     def __init__(
         self,
@@ -69,3 +74,18 @@ class UsageError(HarnessError):
 
     def __init__(self, slug: str, cause: str, remedy: str, *, location: Location | None = None) -> None:
         super().__init__(slug, cause, remedy, outcome=Outcome.USAGE, location=location)
+
+
+@contextmanager
+def gathered(errors: list[UsageError]) -> Iterator[None]:
+    """Puts a UsageError of the block into `errors` instead of raising it, so that others can be looked for."""
+    try:
+        yield
+    except UsageError as error:
+        errors.append(error)
+
+
+def first_of(errors: Sequence[UsageError]) -> UsageError:
+    """The first of them, which knows the others: `also`."""
+    errors[0].also = tuple(errors[1:])
+    return errors[0]

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from harness.core.duration import parse_duration
+from harness.core.errors import UsageError, first_of, gathered
 from harness.model.json_schema import RATE, duration_schema
 from harness.model.source import Document, load_documents, parse_model
 from harness.model.threshold import GrammarError, Threshold, parse_selector, parse_threshold
@@ -119,14 +120,21 @@ class Validation:
         self.load = spec.load.model_copy(update=changed)
         self.stack_path = self._find_stack(spec.stack)
         self.root = self.stack_path.parent
-        self.scenario = self._find(("spec", "scenario"), spec.scenario)
+        wrong: list[UsageError] = []
+        with gathered(wrong):
+            self.scenario = self._find(("spec", "scenario"), spec.scenario)
         self.needs = spec.needs
-        self.objective_paths = [self._find(("spec", "objectives", at), name) for at, name in enumerate(spec.objectives)]
-        self.thresholds = [
-            self._threshold(selector, at, text)
-            for selector, texts in spec.thresholds.items()
-            for at, text in enumerate(texts)
-        ]
+        self.objective_paths: list[Path] = []
+        for at, name in enumerate(spec.objectives):
+            with gathered(wrong):
+                self.objective_paths.append(self._find(("spec", "objectives", at), name))
+        self.thresholds: list[Threshold] = []
+        for selector, texts in spec.thresholds.items():
+            for at, text in enumerate(texts):
+                with gathered(wrong):
+                    self.thresholds.append(self._threshold(selector, at, text))
+        if wrong:
+            raise first_of(wrong)
         if not self.thresholds and not self.objective_paths:
             raise document.error(
                 ("spec",),

@@ -41,6 +41,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--slo-no-reuse", action="store_true", help="do not use a stack that is already up")
     group.addoption("--slo-allow-unvalidated", action="append", default=[], metavar="NAME",
                     help="a validation that may end not-validated; the verdict records it")  # fmt: skip
+    group.addoption("--slo-abort-on-breach", action="store_true", help="end the load when a threshold is broken")
+    group.addoption("--slo-abort-grace", default="10s", metavar="DURATION",
+                    help="how much of the steady phase is not looked at for a breach (default: 10s)")  # fmt: skip
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -123,7 +126,7 @@ class ValidationItem(pytest.Item):
 
 def _session(config: pytest.Config) -> Session:
     """The session's one Session; stacks in it come up when first wanted and go down in pytest_unconfigure."""
-    from harness.cli.options import parse_overrides
+    from harness.cli.options import parse_grace, parse_overrides
     from harness.gate.session import Session
     from harness.report.console import Progress
 
@@ -135,6 +138,7 @@ def _session(config: pytest.Config) -> Session:
             runtime=config.getoption("slo_runtime"),
             reuse=not config.getoption("slo_no_reuse"),
             allow_unvalidated=frozenset(config.getoption("slo_allow_unvalidated")),
+            abort_grace_ns=parse_grace(config.getoption("slo_abort_on_breach"), config.getoption("slo_abort_grace")),
         )
     return config.stash[_SESSION]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from harness.core.duration import parse_duration
 from harness.core.errors import UsageError
 
 
@@ -21,3 +22,13 @@ def parse_overrides(settings: Iterable[str]) -> dict[str, dict[str, str]]:
             )
         overrides.setdefault(service, {})[name] = value
     return overrides
+
+
+def parse_grace(abort: bool, grace: str) -> int | None:
+    """Nanoseconds of the steady phase after which a breach ends a run, or None where none does. Raises UsageError
+    bad-option for a grace that is no duration."""
+    try:
+        length = parse_duration(grace)
+    except ValueError as error:
+        raise UsageError("bad-option", f"grace before a breach ends a run: {error}", "For example 10s.") from None
+    return length if abort else None

@@ -9,17 +9,19 @@ from typing import Any
 from harness.core.clock import mono_ns, wall_ns
 from harness.core.errors import HarnessError
 from harness.core.outcome import Outcome
+from harness.gate.breach import BreachWatch, told
 from harness.gate.collect import Collector
 from harness.gate.plan import Planned, plan
 from harness.gate.session import Session
 from harness.load.engine import LoadEngine
-from harness.model.events import FindingEvent, PhaseEvent, RunEvent, VerdictEvent
+from harness.model.events import FindingEvent, LogEvent, PhaseEvent, RunEvent, VerdictEvent
 from harness.model.finding import Verdict
 from harness.model.load import LoadPlan
 from harness.model.phases import PHASES_EVIDENCE, Timeline
 from harness.model.validation import Validation
 from harness.results.events import EventWriter
 from harness.results.rundir import RunDir
+from harness.slo.breach import ABORT_EVIDENCE
 from harness.slo.judge import judge
 from harness.slo.objectives import Window
 from harness.stack.availability import refuse_without, unavailable
@@ -90,7 +92,7 @@ def _measure(planned: Planned, session: Session, run: RunDir, writer: EventWrite
         engine.prepare()
         collector.before()
         writer.emit(PhaseEvent("setup", "end", (mono_ns() - began) / 1e9))
-        timeline = _drive(engine, planned.validation, run, writer)
+        timeline = _drive(engine, planned.validation, run, writer, session.abort_grace_ns)
         began = mono_ns()
         writer.emit(PhaseEvent("collect", "begin"))
         collector.after(planned.objectives, Window(*timeline.steady_wall_ns))
@@ -100,9 +102,18 @@ def _measure(planned: Planned, session: Session, run: RunDir, writer: EventWrite
         collector.always()
 
 
-def _drive(engine: LoadEngine, validation: Validation, run: RunDir, writer: EventWriter) -> Timeline:
-    """Run the load; returns its phases as they came to be, which stand in the run directory too."""
+def _drive(
+    engine: LoadEngine, validation: Validation, run: RunDir, writer: EventWriter, grace_ns: int | None
+) -> Timeline:
+    """Run the load; returns its phases as they came to be, which stand in the run directory too.
+
+    grace_ns: of the steady phase, after which a breach ends it; None: nothing does.
+    """
     load = validation.load
+    watch = None
+    if grace_ns is not None:
+        watch = BreachWatch(validation.thresholds, load, run.load, grace_ns)
+        writer.emit(LogEvent("info", told(validation.thresholds, load, grace_ns)))
     origin = engine.start()
     timeline = Timeline.planned(origin - mono_ns() + wall_ns(), load.warmup, load.duration)
     run.write(PHASES_EVIDENCE, timeline.as_dict())  # as declared, for a run that does not get to its end
@@ -115,9 +126,14 @@ def _drive(engine: LoadEngine, validation: Validation, run: RunDir, writer: Even
             phase, since = tick.phase, mono_ns()
             writer.emit(PhaseEvent(phase, "begin", lengths.get(phase, 0.0)))
         writer.emit(tick)
+        if watch is not None and (breach := watch.look(engine.settled)) is not None:
+            engine.end_early()
+            run.write(ABORT_EVIDENCE, breach)
+            writer.emit(LogEvent("warning", f"{breach['threshold']} is broken beyond doubt: the load ends here"))
+            watch = None
     if phase:
         writer.emit(PhaseEvent(phase, "end", (mono_ns() - since) / 1e9))
-    timeline = timeline.ended(timeline.steady.end_ns, mono_ns() - origin)
+    timeline = timeline.ended(engine.length_ns, mono_ns() - origin)
     run.write(PHASES_EVIDENCE, timeline.as_dict())
     return timeline
 
@@ -147,6 +163,7 @@ def _describe(planned: Planned, session: Session) -> dict[str, Any]:
         "objectives": [objective.as_dict() for objective in planned.objectives],
         "overrides": {service: dict(env) for service, env in session.overrides.items()},
         "allowed_unvalidated": planned.validation.name in session.allow_unvalidated,
+        "abort_grace": session.abort_grace_ns,
     }
 
 

@@ -20,7 +20,8 @@ RUNTIMES = ("local", "docker", "external")
 class Session:
     """One command or one pytest session. Stacks come up when the first run wants them and go down at the end.
 
-    overrides: extra environment per service; reuse: take a stack that `harness stack up` left running.
+    overrides: extra environment per service; reuse: take a stack that `harness stack up` left running; abort_grace_ns:
+    of the steady phase, after which a threshold that is broken beyond doubt ends the load; None: no run ends early.
     """
 
     results: Path
@@ -29,6 +30,7 @@ class Session:
     runtime: str = "local"
     reuse: bool = True
     allow_unvalidated: frozenset[str] = frozenset()
+    abort_grace_ns: int | None = None
     _stacks: dict[Path, Stack] = field(default_factory=dict)
 
     def stack(self, path: Path, emit: Callable[[Event], None]) -> Stack:

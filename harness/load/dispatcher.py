@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from typing import Any
 
 from harness.load.arrivals import ArrivalLog
@@ -40,6 +41,8 @@ class Dispatcher:
         self._watcher = runtime.hub.loop.io(self._timer.fd, READ)
         self._dues: Iterator[int] = iter(())
         self._next: int | None = None
+        self._last = 0  # the arrival that was dispatched last
+        self._under_way: set[int] = set()
         self.finished = False
         self.busy = 0
 
@@ -50,6 +53,13 @@ class Dispatcher:
     @property
     def waiting(self) -> int:
         return sum(len(lane.backlog) for lane in self._lanes)
+
+    @property
+    def open_from(self) -> int | None:
+        """When the first arrival was or is due that is not dispatched, or not answered yet; None when there is none."""
+        waiting = [lane.backlog[0][0] for lane in self._lanes if lane.backlog]
+        coming = [self._next] if self._next is not None else []
+        return min([*waiting, *coming, *self._under_way], default=None)
 
     def take(self, lane: int) -> int:
         """Block the calling user until an arrival is its own; returns the time it was due. Pair with `give_back`."""
@@ -69,11 +79,13 @@ class Dispatcher:
                 raise
         self._log.started(due)
         self.busy += 1
+        self._under_way.add(due)
         return due
 
-    def give_back(self) -> None:
-        """The task of a taken arrival has ended."""
+    def give_back(self, due: int) -> None:
+        """The task of the arrival that was taken has ended."""
         self.busy -= 1
+        self._under_way.discard(due)
 
     def start(self, dues: Iterator[int]) -> None:
         """Work through `dues` (CLOCK_MONOTONIC ns, ascending); returns at once, `finished` tells when all are out."""
@@ -84,6 +96,15 @@ class Dispatcher:
             return
         self._timer.arm(self._next)
         self._watcher.start(self._on_time)
+
+    def end_at(self, moment: int) -> int:
+        """Dispatch nothing that is due at `moment` (CLOCK_MONOTONIC ns) or later; what waits for a user still goes
+        out. Returns when the timetable ends: later than `moment` if that came too late."""
+        self._dues = takewhile(lambda due: due < moment, self._dues)
+        if self._next is not None and self._next >= moment:
+            self._next = None
+            self.stop()
+        return max(moment, self._last + 1)
 
     def stop(self) -> None:
         """Dispatch nothing more."""
@@ -110,6 +131,7 @@ class Dispatcher:
             self._timer.arm(self._next)
 
     def _dispatch(self, due: int, now: int) -> None:
+        self._last = due
         self._log.due(due, now - due)
         lane = self._choose()
         if lane.idle:

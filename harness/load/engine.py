@@ -16,12 +16,14 @@ from harness.model.load import LoadPlan
 from harness.results.rundir import RunDir
 
 LEAD_NS = 200_000_000  # from telling the workers to the first arrival
+END_LEAD_NS = 100_000_000  # from telling them to the end of their timetables
 PREPARE_SECONDS = 60.0
 SILENCE_SECONDS = 30.0  # a worker that says nothing for longer is taken for hung; it speaks every second
 
 
 class LoadEngine:
-    """One run's load. prepare, start, ticks, stop; stop may be called at any time and any number of times.
+    """One run's load. prepare, start, ticks, stop; stop may be called at any time and any number of times, and
+    end_early while ticks come.
 
     plan.host may be "" if it is given to `start` instead, so that a scenario can be checked while its target starts.
     """
@@ -80,12 +82,29 @@ class LoadEngine:
                 if "tick" in message:
                     worker.tick, worker.seconds = message["tick"], worker.seconds + 1
                 elif "end" in message:
-                    worker.stage = "ended"
+                    worker.stage, worker.length_ns = "ended", message["length"]
             running = [worker.seconds for worker in self._workers if worker.stage != "ended"]
             slowest = min(running) if running else max((worker.seconds for worker in self._workers), default=0)
             if slowest > told:
                 told = slowest
                 yield self._sum()
+
+    @property
+    def settled(self) -> int:
+        """How many whole seconds since the origin there are whose arrivals have all been answered and written down."""
+        return min((worker.tick.get("settled", 0) for worker in self._workers), default=0)
+
+    @property
+    def length_ns(self) -> int:
+        """From the origin to the end of the steady phase: as planned until all workers have ended, then as it was."""
+        return max((worker.length_ns for worker in self._workers), default=0) or self._plan.length_ns
+
+    def end_early(self) -> None:
+        """Send nothing more from now on. What is under way is answered and recorded, then the ticks end."""
+        moment = mono_ns() + END_LEAD_NS
+        for worker in self._workers:
+            if worker.stage != "ended":
+                worker.tell({"end_at": moment})
 
     def stop(self) -> None:
         """End all workers: SIGTERM, upon which they write what they have, then SIGKILL."""

@@ -41,6 +41,10 @@ class Clock:
         self.origin_ns = 0
         self._edges = np.array(plan.phase_edges_ns)
 
+    def cut(self, plan: LoadPlan) -> None:
+        """From now on the phases are those of `plan`."""
+        self._edges = np.array(plan.phase_edges_ns)
+
     def groups(self, dues: npt.NDArray[np.int64]) -> list[tuple[When, Any]]:
         """The distinct (second, phase) in `dues`, each with the selection of its members."""
         if not self.origin_ns:
@@ -169,6 +173,10 @@ class Recorder:
         wall = wall_ns() - mono_ns() + origin_ns
         self._file = SampleFile(self._path)
         self._file.hello(worker=worker, pid=os.getpid(), origin_mono_ns=origin_ns, origin_wall_ns=wall)
+
+    def cut(self, plan: LoadPlan) -> None:
+        """The timetable ends sooner: what is due later belongs to no phase that is judged."""
+        self._clock.cut(plan)
 
     @property
     def file(self) -> SampleFile:

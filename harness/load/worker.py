@@ -4,7 +4,8 @@
 
 It talks JSON lines. It says {"imported": [classes]} or {"failed": {...}} on standard output, takes {"host": url} on
 standard input, says {"ready": users}, takes {"start": origin_ns} (CLOCK_MONOTONIC), then says {"tick": {...}} once a
-second and {"end": reason}. It ends when its standard input does, and on SIGTERM with what it has.
+second and {"end": reason, "length": ns}. Meanwhile it takes {"end_at": moment_ns}: nothing that is due later is sent,
+what is under way is answered. It ends when its standard input does, and on SIGTERM with what it has.
 """
 
 from __future__ import annotations
@@ -98,16 +99,15 @@ class Worker:
         gc.freeze()
         gc.set_threshold(50_000, 20, 1000)
         self._dispatcher.start(origin + offset for offset in plan.timetable(self._index))
-        end = origin + plan.length_ns
-        deadline = end + round(max(cls.timeout for cls in self._classes) * _SECOND) + DRAIN_GRACE_NS
         second = 0
         while True:
             second += 1
-            over = self._wait_until(min(origin + second * _SECOND, deadline), end)
+            over = self._wait_until(origin + second * _SECOND)
+            settled = self._settled()  # before it is written, so that no record of it comes later
             self._flush()
             now = time.monotonic_ns()
-            say({"tick": self._tick(now - origin)})
-            if over or now >= deadline:
+            say({"tick": {**self._tick(now - origin), "settled": settled}})
+            if over or now >= self._deadline:
                 break
         unfinished = self._dispatcher.busy + self._dispatcher.waiting
         if not self._failure and unfinished:
@@ -115,6 +115,18 @@ class Worker:
         self._dispatcher.stop()
         self._users.kill(timeout=STOP_SECONDS)  # runs their on_stop
         return self.finish("error" if self._failure else "done", self._failure)
+
+    def end_at(self, moment: int) -> None:
+        """End the steady phase at `moment`, unless it is over or has not begun."""
+        origin = self._arrivals.origin_ns
+        if self._running and not self._dispatcher.finished and moment > origin + self._plan.warmup_ns:
+            self._plan = self._plan.cut(self._dispatcher.end_at(moment) - origin)
+            self._recorder.cut(self._plan)
+
+    @property
+    def length_ns(self) -> int:
+        """From the origin to the end of the steady phase, as planned or as it was ended."""
+        return self._plan.length_ns
 
     def finish(self, reason: str, detail: str = "") -> str:
         """Write what there is, and the last line; returns `reason`."""
@@ -170,7 +182,7 @@ class Worker:
                 self._report(error)
             finally:
                 task_set.user.end_task()
-                dispatcher.give_back()
+                dispatcher.give_back(due)
 
         def on_user_error(user_instance: Any, exception: BaseException, tb: Any) -> None:
             """Raised outside of a task, such as by a task set's on_start: Locust would try again for ever."""
@@ -205,14 +217,29 @@ class Worker:
         self._arrivals.flush(self._recorder.file)
         self._recorder.flush()
 
-    def _wait_until(self, moment: int, end: int) -> bool:
-        """Sleep until `moment`; True as soon as all is dispatched and answered and the phase is over, or it failed."""
-        while (now := time.monotonic_ns()) < moment:
+    @property
+    def _deadline(self) -> int:
+        """When what is under way at the end must be answered (CLOCK_MONOTONIC)."""
+        longest = round(max(cls.timeout for cls in self._classes) * _SECOND)
+        return self._arrivals.origin_ns + self._plan.length_ns + longest + DRAIN_GRACE_NS
+
+    def _wait_until(self, moment: int) -> bool:
+        """Sleep until `moment`, the deadline at the latest; True as soon as all is dispatched and answered and the
+        phase is over, or it failed."""
+        while (now := time.monotonic_ns()) < (until := min(moment, self._deadline)):
             idle = self._dispatcher.finished and not self._dispatcher.busy and not self._dispatcher.waiting
-            if self._failure or (now >= end and idle):
+            over = now >= self._arrivals.origin_ns + self._plan.length_ns
+            if self._failure or (over and idle):
                 return True
-            gevent.sleep(min(0.05, (moment - now) / 1e9))
+            gevent.sleep(min(0.05, (until - now) / 1e9))
         return False
+
+    def _settled(self) -> int:
+        """How many whole seconds since the origin there are of which nothing is to come any more."""
+        open_from = self._dispatcher.open_from
+        if open_from is None:
+            return -(-self._plan.length_ns // _SECOND)
+        return max(0, open_from - self._arrivals.origin_ns) // _SECOND
 
     def _tick(self, elapsed: int) -> dict[str, Any]:
         plan, recent = self._plan, self._recorder.last_second
@@ -250,9 +277,17 @@ def serve(plan: LoadPlan, index: int, out: Path, commands: Any, say: Say) -> int
     gevent.signal_handler(signal.SIGTERM, lambda: (worker.finish("interrupted"), os._exit(0)))
     if not (line := commands.readline()):
         return 0
-    gevent.spawn(lambda: commands.read(1) or os._exit(3))  # end of file: the parent is gone
-    say({"end": worker.run(json.loads(line)["start"], say)})
+    gevent.spawn(listen, worker, commands)
+    reason = worker.run(json.loads(line)["start"], say)
+    say({"end": reason, "length": worker.length_ns})
     return 0
+
+
+def listen(worker: Worker, commands: Any) -> None:
+    """Take what the parent says while the load runs; at end of file it is gone, and so is this process."""
+    while line := commands.readline():
+        worker.end_at(json.loads(line)["end_at"])
+    os._exit(3)
 
 
 def main() -> None:

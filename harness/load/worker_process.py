@@ -21,6 +21,7 @@ class WorkerProcess:
         self.log = log
         self.tick: dict[str, Any] = {}
         self.seconds = 0
+        self.length_ns = 0  # of its timetable as it was, once it has ended
         self.stage = "started"  # imported, ready, ended
         self.closed = False
         self._rest = b""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
@@ -91,6 +91,10 @@ class LoadPlan:
     def phase_edges_ns(self) -> tuple[int, int]:
         """Where one phase ends and the next begins, after the origin."""
         return self.warmup_ns, self.length_ns
+
+    def cut(self, length_ns: int) -> LoadPlan:
+        """The same, with its steady phase ended at `length_ns` after the origin. Raises ValueError in the warm-up."""
+        return replace(self, duration_ns=length_ns - self.warmup_ns)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -207,6 +207,27 @@ def _split(line: bytes) -> tuple[dict[str, Any], bytes]:
     return orjson.loads(head + _BUCKETS + _CLOSE), pairs
 
 
+class SampleTail:
+    """Follows the workers' files while they grow: each call of `new` gives what has come since the last one."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._files: dict[Path, tuple[_Reading, int]] = {}  # and how far it has been read
+
+    def new(self) -> Iterator[dict[str, Any]]:
+        """Records of metrics in whole lines; the line that is being written is left for the next call."""
+        for path in sorted(self._directory.glob("*.jsonl")):
+            reading, at = self._files.setdefault(path, (_Reading(), 0))
+            with path.open("rb") as file:
+                file.seek(at)
+                whole, newline, _ = file.read().rpartition(b"\n")
+            self._files[path] = reading, at + len(whole) + len(newline)
+            for line in whole.splitlines():
+                record = reading.take(line)
+                if record is not None and record["type"] != "arrivals":
+                    yield record
+
+
 def load_samples(directory: Path) -> Samples:
     """The samples of all workers in `<run>/load`."""
     samples = Samples()

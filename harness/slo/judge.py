@@ -12,6 +12,8 @@ from harness.model.phases import PHASES_EVIDENCE, Phase, Timeline
 from harness.model.threshold import parse_threshold
 from harness.results.rundir import RunDir
 from harness.results.samples import Samples, load_samples
+from harness.slo.aborted import after_abort
+from harness.slo.breach import ABORT_EVIDENCE
 from harness.slo.conditions import judge_ending, judge_exceptions, judge_generator, judge_services
 from harness.slo.counts import EVIDENCE, judge_counts
 from harness.slo.objectives import judge_objective
@@ -47,6 +49,8 @@ def judge(run: RunDir) -> Verdict:
 def _promises(run: RunDir, plan: dict[str, Any], samples: Samples, stack: dict[str, Any]) -> list[Finding]:
     steady = _steady(run, plan)
     findings = [judge_threshold(parse_threshold(*texts), samples, steady) for texts in plan["thresholds"]]
+    if (abort := _optional(run, ABORT_EVIDENCE)) is not None:
+        findings = after_abort(findings, plan, samples, abort)
     for described in plan["objectives"]:
         objective = objective_from_dict(described)
         evidence = _optional(run, objective.evidence_path)

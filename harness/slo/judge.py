@@ -17,6 +17,7 @@ from harness.slo.breach import ABORT_EVIDENCE
 from harness.slo.conditions import judge_ending, judge_exceptions, judge_generator, judge_services
 from harness.slo.counts import EVIDENCE, judge_counts
 from harness.slo.objectives import judge_objective
+from harness.slo.stationarity import judge_stationarity
 from harness.slo.thresholds import judge_threshold
 from harness.slo.unavailable import without_services
 
@@ -71,6 +72,8 @@ def _conditions(run: RunDir, plan: dict[str, Any], samples: Samples) -> list[Fin
     counters = _optional(run, EVIDENCE) or {}
     for name in samples.request_names():
         findings.append(judge_counts(name, samples.counts(name).sent, counters.get(name)))
+        if unsettled := judge_stationarity(name, samples):
+            findings.append(unsettled)
     if raised := judge_exceptions(samples):
         findings.append(raised)
     if samples.workers:

@@ -19,6 +19,7 @@ from harness.slo.judge import judge
 from harness.slo.statistics.confidence import CONFIDENCE
 from harness.slo.statistics.decision import decide
 from harness.slo.statistics.quantiles import QuantileEstimate
+from tests.proofs.abort import measure_aborts
 from tests.proofs.big_run import FINDINGS, REQUESTS, write_run
 from tests.proofs.machine import conditions, cpu_times
 from tests.proofs.streams import PROMISED, SHOWN, UNIT, Stream, series_of
@@ -133,9 +134,10 @@ def main() -> int:
                 cell |= {"reached": reached(cell), "conditions": conditions(before)}
                 print(f"{'yes' if cell['reached'] else 'NO ':4}{show(cell)}", flush=True)
             parts[part] += cells
-    held = all(cell["reached"] for cell in parts["promised"])
+    abort = measure_aborts(options.trials)
+    held = all(cell["reached"] for cell in parts["promised"]) and abort["held"]
     held = held and verdict["median_seconds"] <= LIMITS["seconds_to_verdict"]
-    write_json(options.out, {"limits": LIMITS, "held": held, "seed": SEED, "verdict": verdict, **parts})
+    write_json(options.out, {"limits": LIMITS, "held": held, "seed": SEED, "verdict": verdict, "abort": abort, **parts})
     return 0 if held else 1
 
 

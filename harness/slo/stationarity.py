@@ -45,7 +45,7 @@ def judge_stationarity(name: str, samples: Samples) -> Finding | None:
         unit="%",
         samples=series.count,
         reason=reason,
-        slug="" if settled else "not-stationary",
+        slug="not-stationary" if not settled else "",
         evidence={"load": f"latency samples named {name}, by second"},
     )
 

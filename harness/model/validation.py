@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,9 +12,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 from harness.core.duration import parse_duration
 from harness.core.errors import UsageError, first_of, gathered
 from harness.model.json_schema import RATE, duration_schema
-from harness.model.source import Document, load_documents, parse_model
+from harness.model.source import Document, Path_, load_documents, parse_model
 from harness.model.threshold import GrammarError, Threshold, parse_selector, parse_threshold
 
+Placed = dict[str, tuple[Path_, list[str]]]  # selector -> where its list stands, the list
 API_VERSION = "harness/v1"
 TIMES = ("latency", "service_time")  # client metrics that are times
 PROFILES = ("pr", "nightly", "release")
@@ -60,13 +63,16 @@ class Load(_Model):
     maxLateness: Annotated[Duration, Field(gt=0)] = 5_000_000
 
 
-class LoadOverride(_Model):
-    """What a profile changes in `load`."""
+class Override(_Model):
+    """What a profile changes: fields of `load`, the conditions on a selector, the target of an objective by
+    `slo/objective`. A longer run can decide more than a short one."""
 
     rate: Rate | None = None
     warmup: Duration | None = None
-    duration: Duration | None = None
-    workers: int | None = None
+    duration: Annotated[Duration, Field(gt=0)] | None = None
+    workers: Annotated[int, Field(gt=0, le=64)] | None = None
+    thresholds: dict[str, list[str]] = Field(default_factory=dict)
+    targets: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = Field(default_factory=dict)
 
 
 class Spec(_Model):
@@ -76,7 +82,7 @@ class Spec(_Model):
     thresholds: dict[str, list[str]] = Field(default_factory=dict)
     objectives: list[str] = Field(default_factory=list)
     needs: list[str] | None = None
-    profiles: dict[Literal["pr", "nightly", "release"], LoadOverride] = Field(default_factory=dict)
+    profiles: dict[Literal["pr", "nightly", "release"], Override] = Field(default_factory=dict)
     silent: Any = None
     alerts: Any = None
 
@@ -116,7 +122,8 @@ class Validation:
                     ("spec", field), "not-built-yet", f"spec.{field}: {why}", "Remove the section.", on="key"
                 )
         override = spec.profiles.get(profile)  # type: ignore[call-overload]
-        changed = override.model_dump(exclude_none=True) if override else {}
+        changed = override.model_dump(exclude_none=True, exclude={"thresholds", "targets"}) if override else {}
+        self.targets = override.targets if override else {}
         self.load = spec.load.model_copy(update=changed)
         self.stack_path = self._find_stack(spec.stack)
         self.root = self.stack_path.parent
@@ -128,11 +135,14 @@ class Validation:
         for at, name in enumerate(spec.objectives):
             with gathered(wrong):
                 self.objective_paths.append(self._find(("spec", "objectives", at), name))
-        self.thresholds: list[Threshold] = []
-        for selector, texts in spec.thresholds.items():
-            for at, text in enumerate(texts):
-                with gathered(wrong):
-                    self.thresholds.append(self._threshold(selector, at, text))
+        own = _placed(("spec", "thresholds"), spec.thresholds)
+        for name, other in spec.profiles.items():
+            theirs = _placed(("spec", "profiles", name, "thresholds"), other.thresholds)
+            if name == profile:
+                own |= theirs
+            else:
+                self._read(theirs, wrong, fits=False)
+        self.thresholds = self._read(own, wrong, fits=True)
         if wrong:
             raise first_of(wrong)
         if not self.thresholds and not self.objective_paths:
@@ -161,13 +171,21 @@ class Validation:
     def _find(self, at: tuple[str | int, ...], name: str) -> Path:
         bases = [self.path.parent, *([self.root] if hasattr(self, "root") else [])]
         for base in bases:
-            if (base / name).is_file():
+            if os.path.isfile(base / name):  # noqa: PTH113 - false, not an error, for a name no file can have
                 return (base / name).resolve()
         looked = " or ".join(str(base) for base in dict.fromkeys(bases))
         raise self.document.error(at, "file-missing", f"no file {name!r} in {looked}", "Correct the path.")
 
-    def _threshold(self, selector: str, at: int, condition: str) -> Threshold:
-        key: tuple[str | int, ...] = ("spec", "thresholds", selector)
+    def _read(self, placed: Placed, wrong: list[UsageError], *, fits: bool) -> list[Threshold]:
+        """The thresholds; fits: they are of the profile that runs, so windows must fit into its steady phase."""
+        found: list[Threshold] = []
+        for selector, (where, texts) in placed.items():
+            for at, text in enumerate(texts):
+                with gathered(wrong):
+                    found.append(self._threshold((*where, selector), selector, at, text, fits=fits))
+        return found
+
+    def _threshold(self, key: Path_, selector: str, at: int, condition: str, *, fits: bool) -> Threshold:
         try:
             parse_selector(selector)
         except GrammarError as error:
@@ -181,7 +199,7 @@ class Validation:
                 (*key, at), "threshold-unit", f"{condition!r}: {threshold.metric} is a time", "Add a unit, as in 80ms."
             )
         steady = self.load.duration / 1e9
-        if threshold.window_seconds is not None and threshold.window_seconds > steady:
+        if fits and threshold.window_seconds is not None and threshold.window_seconds > steady:
             cause = f"a window of {threshold.window_seconds} s is longer than the steady phase of {steady:g} s"
             raise self.document.error((*key, at), "window-too-long", cause, "Shorten it, or lengthen load.duration.")
         return threshold
@@ -196,6 +214,10 @@ class Validation:
             "thresholds": [[t.selector_text, t.condition_text] for t in self.thresholds],
             "objectives": [_relative(path, self.root) for path in self.objective_paths],
         }
+
+
+def _placed(where: Path_, thresholds: Mapping[str, list[str]]) -> Placed:
+    return {selector: (where, texts) for selector, texts in thresholds.items()}
 
 
 def _relative(path: Path, root: Path) -> str:

@@ -113,3 +113,49 @@ def test_a_profile_changes_the_load_and_nothing_else(project: Path) -> None:
     nightly = Validation(document, "nightly").load
     assert nightly.duration == 600_000_000_000
     assert nightly.rate == 60
+
+
+PROFILES = """\
+  profiles:
+    nightly:
+      duration: 10m
+      thresholds:
+        latency{name:search}: ["p(99.9)<80ms", "p(99)<1s over 1m"]
+        errors{name:search}: ["rate<0.1%"]
+"""
+
+
+def test_a_profile_puts_its_own_bounds_in_place_of_a_selectors(project: Path) -> None:
+    (project / "v.yaml").write_text(GOOD + PROFILES)
+    told = {
+        profile: [
+            f"{t.selector_text} {t.condition_text}" for t in load_validations(project / "v.yaml", profile)[0].thresholds
+        ]
+        for profile in ("pr", "nightly")
+    }
+    assert told == {
+        "pr": ["latency{name:search} p(99)<80ms"],
+        "nightly": [
+            "latency{name:search} p(99.9)<80ms",
+            "latency{name:search} p(99)<1s over 1m",
+            "errors{name:search} rate<0.1%",
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "profile", "slug", "line"),
+    [
+        ("rate<0.1%", "rate<<0.1%", "pr", "threshold-syntax", 14),  # of another profile: wrong all the same
+        ("over 1m", "over 11m", "nightly", "window-too-long", 13),
+        ("thresholds:\n        latency", "threshold:\n        latency", "pr", "unknown-field", 12),
+    ],
+)
+def test_a_profile_that_is_wrong_is_located(
+    project: Path, old: str, new: str, profile: str, slug: str, line: int
+) -> None:
+    (project / "v.yaml").write_text(GOOD + PROFILES.replace(old, new))
+    with pytest.raises(UsageError) as caught:
+        load_validations(project / "v.yaml", profile)
+    assert caught.value.location is not None
+    assert (caught.value.slug, caught.value.location.line) == (slug, line)

@@ -66,13 +66,13 @@ def _numbers(course: Course, alpha: float) -> str:
     if course.watch.rule == "fact":
         return f"no later one of the {course.samples} samples and more could have mended it"
     chance = f"1 in {1 / course.chance:,.0f}" if course.chance > 1e-12 else "1 in a million million"
-    spent = f"{chance} at most at the limit of the promise (allowed: 1 in {1 / alpha:,.0f})"
+    spent = f"at the limit of the promise the chance of that is at most {chance} (1 in {1 / alpha:,.0f} ends a load)"
     if course.watch.rule == "mean":
         mean = show(course.seen / course.samples, course.watch.threshold.unit)
-        return f"an average of {mean} over {course.samples} samples, which has a chance of {spent}"
-    return (
-        f"{course.seen:.4g} of {course.samples} samples missed, {course.allowed:.4g} may; that has a chance of {spent}"
-    )
+        return f"an average of {mean} over {course.samples} samples; {spent}"
+    if course.watch.threshold.aggregation == "avg":
+        return f"{course.samples} samples are {course.seen:.4g} short of 1 each, {course.allowed:.4g} may be; {spent}"
+    return f"{course.seen:.4g} of {course.samples} samples missed, {course.allowed:.4g} may; {spent}"
 
 
 def _cut(finding: Finding, threshold: Threshold, samples: Samples, planned_seconds: float) -> Finding:

@@ -88,6 +88,7 @@ def test_the_verdict_of_a_changed_run_is_refused(tmp_path: Path) -> None:
         (["run", "nowhere.yaml"], "file-unreadable"),
         (["run", "short.yaml", "--set", "nonsense"], "bad-setting"),
         (["run", "short.yaml", "--profile", "weekly"], "bad-option"),
+        (["run", "short.yaml", "--abort-on-breach", "--abort-grace", "soon"], "bad-option"),
         (["verdict", "nowhere"], "not-a-run"),
         (["stack", "up", "nowhere.yaml"], "file-unreadable"),
         (["stack", "down", "nobody"], "stack-unknown"),

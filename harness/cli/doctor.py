@@ -47,6 +47,7 @@ def doctor(
     """
     from rich.console import Console
 
+    from harness.gate.preview import users_of
     from harness.report.fitness import print_fitness
     from harness.stack.machine.examine import examine
     from harness.stack.machine.moments import DEFAULT_LATENESS_NS
@@ -60,7 +61,7 @@ def doctor(
         _subject(other)
     examination = examine(
         subject,
-        users=max((_users(one) for one in planned), default=None),
+        users=max((users_of(one.validation.load) for one in planned), default=None),
         lateness_ns=min((one.validation.load.maxLateness for one in planned), default=DEFAULT_LATENESS_NS),
     )
     forecasts = _forecasts(planned, subject, examination)
@@ -100,14 +101,6 @@ def _subject(path: Path) -> Subject:
     with contextlib.suppress(OSError):  # a cache that may not be written is the disk check's to tell
         artefact_paths(file, document, path.parent)
     return Subject(path, file)
-
-
-def _users(planned: Planned) -> int:
-    from harness.model.load import LoadPlan
-
-    load = planned.validation.load
-    load_plan = LoadPlan(str(planned.validation.scenario), load.rate, load.warmup, load.duration, users=load.users)
-    return load_plan.users_of(0)  # of the only worker: of all
 
 
 def _forecasts(planned: Sequence[Planned], subject: Subject | None, examination: Examination) -> list[Forecast]:

@@ -9,6 +9,7 @@ import typer
 from harness import __version__
 from harness.cli import run, slo, stack
 from harness.cli.calibrate import calibrate
+from harness.cli.check import check
 from harness.cli.doctor import doctor
 from harness.cli.explain import explain
 from harness.cli.schema import schema
@@ -26,6 +27,7 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("verdict")(run.verdict)
+app.command("check")(check)
 app.command("doctor")(doctor)
 app.command("calibrate")(calibrate)
 app.command("explain")(explain)

@@ -4,7 +4,7 @@ nor a failure of the system."""
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,9 +22,8 @@ def without_services(objective: Objective, finding: Finding, stack: Mapping[str,
     missing: Mapping[str, Mapping[str, str]] = stack.get("unavailable", {})
     if finding.outcome is Outcome.FAIL:
         return finding
-    named = [matchers for query in objective.queries.values() for matchers in query.jobs]
     jobs: Mapping[str, str] = stack.get("jobs", {})
-    read = [service for job, service in jobs.items() if any(_matches(job, matchers) for matchers in named)]
+    read = [jobs[job] for job in jobs_read(objective, jobs)]
     asked = [stack.get("store"), *read]
     for service in asked:
         if service is not None and service in missing:
@@ -40,6 +39,12 @@ def without_services(objective: Objective, finding: Finding, stack: Mapping[str,
     if finding.outcome is Outcome.NO_DATA and missing:
         return replace(finding, reason=f"{finding.reason}; this machine cannot run {', '.join(missing)}")
     return finding
+
+
+def jobs_read(objective: Objective, jobs: Iterable[str]) -> list[str]:
+    """Which of the scrape jobs its queries name."""
+    named = [matchers for query in objective.queries.values() for matchers in query.jobs]
+    return [job for job in jobs if any(_matches(job, matchers) for matchers in named)]
 
 
 def _matches(job: str, matchers: Sequence[tuple[str, str]]) -> bool:

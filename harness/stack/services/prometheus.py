@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from harness.core.duration import parse_duration
 from harness.core.errors import UsageError
 from harness.model.source import Document, load_documents
 from harness.model.stackfile import Spec
@@ -76,6 +77,16 @@ def _default(context: Context) -> dict[str, Any]:
         "global": {"scrape_interval": "15s", "evaluation_interval": "15s"},
         "scrape_configs": [{"job_name": job} for job in context.scrape],
     }
+
+
+def scrape_seconds(path: Path, spec: Spec) -> dict[str, float]:
+    """Seconds between scrapes by job, as this stack's Prometheus will have them. path: its configuration; raises what
+    is wrong with it."""
+    checked = _checked(path, spec.scrape, spec.timeScale)
+    config = rendered(checked, dict.fromkeys(spec.scrape, "-"), None, spec.timeScale, "-")
+    stated = {job["job_name"]: job.get("scrape_interval") for job in config["scrape_configs"]}
+    usual = config["global"]["scrape_interval"]
+    return {job: parse_duration(str(interval or usual)) / 1e9 for job, interval in stated.items()}
 
 
 def _examine(path: Path, spec: Spec) -> Sequence[Path]:

@@ -1,0 +1,190 @@
+"""What a run would do, and what it could decide, before anything is started, sent or written."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from harness.core.duration import format_duration
+from harness.gate.forecast import Forecast
+from harness.gate.plan import Planned
+from harness.model.load import LoadPlan
+from harness.model.openslo_objective import Objective
+from harness.model.threshold import Threshold
+from harness.model.validation import Load
+from harness.results.earlier import EarlierRuns, steady_arrivals
+from harness.slo.demand import Demand, objective_demand, threshold_demand
+from harness.slo.unavailable import jobs_read
+
+_SECOND = 1_000_000_000
+State = Literal["can be decided", "a fact", "by scatter", "cannot be decided"]
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """One threshold or objective.
+
+    planned: about how many samples there will be, of each window if `window_seconds` is set; wanted: how many, none
+    of them a miss, it takes; why: it cannot be decided; queries: as they are sent; scrapes: job -> how many scrapes the
+    steady phase will see, as far as that is known.
+    """
+
+    name: str
+    state: State
+    planned: int
+    wanted: int
+    why: str = ""
+    window_seconds: int | None = None
+    queries: Mapping[str, str] | None = None
+    scrapes: Mapping[str, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedPhase:
+    """seconds: its length; arrivals: of the timetable; judged: whether promises speak of it."""
+
+    name: str
+    seconds: float
+    arrivals: int
+    judged: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """One validation as it would run. sampled: whether an earlier run told how many samples an arrival makes; seconds:
+    of a run beside starting the stack, None where no earlier run tells."""
+
+    name: str
+    path: str
+    profile: str
+    scenario: str
+    stack: str
+    needs: tuple[str, ...]
+    executor: str
+    rate: float
+    users: int
+    workers: int
+    phases: tuple[PlannedPhase, ...]
+    thresholds: tuple[Promise, ...]
+    objectives: tuple[Promise, ...]
+    forecast: Forecast
+    sampled: bool
+    seconds: float | None
+
+    @property
+    def promises(self) -> tuple[Promise, ...]:
+        return self.thresholds + self.objectives
+
+    @property
+    def decidable(self) -> bool:
+        """Whether all of it would be validated and can be decided."""
+        return self.forecast.complete and all(one.state != "cannot be decided" for one in self.promises)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "decidable": self.decidable}
+
+
+def preview(
+    planned: Planned,
+    forecast: Forecast,
+    earlier: EarlierRuns,
+    scrape_seconds: Mapping[str, float],
+    too_tight: Mapping[str, str],
+) -> Preview:
+    """scrape_seconds: by job, {} where not known; too_tight: id of a threshold -> why this machine cannot show it."""
+    validation = planned.validation
+    load = validation.load
+    ratios = earlier.samples_per_arrival(validation.name)
+    rest = earlier.rest_seconds()
+    return Preview(
+        validation.name,
+        str(validation.path),
+        validation.profile,
+        str(validation.scenario),
+        planned.stack.metadata.name,
+        tuple(sorted(planned.needs)),
+        load.executor,
+        load.rate,
+        users_of(load),
+        load.workers,
+        _phases(load),
+        tuple(
+            _threshold(one, load, ratios.get(one.selector_text, 1.0), too_tight.get(one.id, ""))
+            for one in validation.thresholds
+        ),
+        tuple(_objective(one, load, planned.stack.spec.scrape, scrape_seconds) for one in planned.objectives),
+        forecast,
+        bool(ratios),
+        None if rest is None else rest + (load.warmup + load.duration) / _SECOND,
+    )
+
+
+def users_of(load: Load) -> int:
+    """How many users stand ready in all."""
+    return LoadPlan("", load.rate, load.warmup, load.duration, users=load.users).users_of(0)
+
+
+def _phases(load: Load) -> tuple[PlannedPhase, ...]:
+    steady = steady_arrivals(load.rate, load.warmup, load.duration)
+    every = steady_arrivals(load.rate, 0, load.warmup + load.duration)
+    warmup = (PlannedPhase("warmup", load.warmup / _SECOND, every - steady, False),) if load.warmup else ()
+    return (*warmup, PlannedPhase("steady", load.duration / _SECOND, steady, True))
+
+
+def _threshold(threshold: Threshold, load: Load, ratio: float, too_tight: str) -> Promise:
+    demand = threshold_demand(threshold)
+    window = threshold.window_seconds
+    length = window * _SECOND if window is not None else load.duration
+    arrivals = steady_arrivals(load.rate, load.warmup, load.duration)
+    planned = round((min(arrivals, load.rate * window) if window is not None else arrivals) * ratio)
+    name = f"{threshold.selector_text} {threshold.condition_text}"
+    state, why = _state(demand, planned, load.rate * ratio, "widen the window" if window else "lengthen duration")
+    estimated = demand.kind == "scatter" or (demand.kind == "counted" and threshold.quantile is not None)
+    if estimated and length < 2 * _SECOND:
+        state = "cannot be decided"
+        why = "one second does not show how far samples depend on each other; it takes two or more"
+    if too_tight:
+        state, why = "cannot be decided", too_tight
+    return Promise(name, state, planned, demand.samples, why, window)
+
+
+def _state(demand: Demand, planned: int, per_second: float, longer: str) -> tuple[State, str]:
+    if demand.kind in ("never", "mismatch"):
+        return "cannot be decided", demand.why
+    if planned < demand.samples and demand.kind != "scatter":
+        length = format_duration(math.ceil(demand.samples / per_second) * _SECOND)
+        return "cannot be decided", f"{planned} samples, needs {demand.samples}; {longer} to {length}"
+    return {"counted": "can be decided", "fact": "a fact", "scatter": "by scatter"}[demand.kind], ""  # type: ignore[return-value]
+
+
+def _objective(
+    objective: Objective, load: Load, jobs: Mapping[str, str], scrape_seconds: Mapping[str, float]
+) -> Promise:
+    """A ratio's events are taken to be one an arrival."""
+    demand = objective_demand(objective)
+    planned = steady_arrivals(load.rate, load.warmup, load.duration)
+    state, why = _state(demand, planned, load.rate, "lengthen duration")
+    queries = {role: query.render(load.duration) for role, query in objective.queries.items()}
+    read = jobs_read(objective, jobs) or list(jobs)
+    steady = load.duration / _SECOND
+    scrapes = {job: math.floor(steady / scrape_seconds[job] + 1e-6) for job in read if job in scrape_seconds}
+    least = 2 if any(query.ranged for query in objective.queries.values()) else 1
+    named = bool(jobs_read(objective, jobs))
+    if scrapes and (min if named else max)(scrapes.values()) < least:
+        job = min(scrapes, key=lambda one: scrapes[one])
+        length = format_duration(math.ceil(least * scrape_seconds[job]) * _SECOND)
+        state = "cannot be decided"
+        why = f"{job} is scraped {scrapes[job]} times in the steady phase, needs {least}; lengthen duration to {length}"
+    operator = f"{objective.id.removeprefix('objectives/')} {objective.operator} {objective.target:g}"
+    return Promise(f"{operator}{objective.unit if objective.unit != '%' else ''}", state, planned, demand.samples, why,
+                   None, queries, scrapes if named else None)  # fmt: skip
+
+
+def total_seconds(previews: Sequence[Preview], earlier: EarlierRuns) -> float | None:
+    """Of all, each stack started once; None where no earlier run tells of one of them."""
+    starts = [earlier.startup_seconds(stack) for stack in {one.stack for one in previews}]
+    parts = [*starts, *(one.seconds for one in previews)]
+    known = [one for one in parts if one is not None]
+    return sum(known) if len(known) == len(parts) else None

@@ -59,7 +59,7 @@ def measure_settled(trials: int) -> dict[str, Any]:
     """What results/proofs/statistics.json holds of this. held: over all settled streams false alarms are within their
     limit. How many of the unsettled are seen is shown: it depends on how much the latency scatters."""
     before = cpu_times()
-    cells = []
+    cells: list[dict[str, Any]] = []
     for stream in streams():
         for name, shape in {**SETTLED, **UNSETTLED}.items():
             alarms = measure(stream, shape, trials)

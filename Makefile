@@ -35,7 +35,7 @@ lint: install  ## ruff, mypy, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-prove: prove-cleanup prove-main prove-cold prove-statistics  ## every proof; long, never in CI
+prove: prove-cleanup prove-main prove-cold prove-statistics prove-documents  ## every proof; long, never in CI
 
 prove-cleanup: install services  ## 50 kills at random moments, 50 times nothing left
 	$(BIN)/python -m tests.proofs.cleanup --kills 50 --out results/proofs/cleanup.json
@@ -48,6 +48,9 @@ prove-cold: install  ## from empty caches to the verdict, Loki's compilation inc
 
 prove-statistics: install  ## coverage and width of intervals, false verdicts, time to a verdict of ten million requests
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.proofs.statistics --out results/proofs/statistics.json
+
+prove-documents: install  ## ten thousand mutated documents of each kind: accepted, or refused where they are wrong
+	$(BIN)/python -m tests.proofs.documents --out results/proofs/documents.json
 
 snapshots: install  ## rewrite the stored outputs that tests compare with
 	$(BIN)/pytest tests/unit --snapshot-update
@@ -78,4 +81,4 @@ $(UV):
 clean:  ## remove the environment and caches of this checkout (not the tools in the user's cache)
 	rm -rf .venv .tools .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
-.PHONY: help slo test doctor unit lint prove prove-cleanup prove-main prove-cold prove-statistics snapshots lock install services clean
+.PHONY: help slo test doctor unit lint prove prove-cleanup prove-main prove-cold prove-statistics prove-documents snapshots lock install services clean

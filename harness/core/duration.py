@@ -16,11 +16,13 @@ _UNITS_NS = {
     "w": 7 * 86_400_000_000_000,
     "y": 365 * 86_400_000_000_000,
 }
+LONGEST_NS = 100 * _UNITS_NS["y"]  # far below what 64 bits hold
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h|d|w|y)")
 
 
 def parse_duration(text: str) -> int:
-    """`text` in nanoseconds. Raises ValueError for anything that is not a sum of number-unit pairs."""
+    """`text` in nanoseconds. Raises ValueError for anything that is not a sum of number-unit pairs, or longer than a
+    hundred years."""
     total, at = 0.0, 0
     for part in _PART.finditer(text):
         if part.start() != at:
@@ -29,6 +31,8 @@ def parse_duration(text: str) -> int:
         at = part.end()
     if at == 0 or at != len(text):
         raise ValueError(f"{text!r} is not a duration; write for example 200ms, 45s or 1m30s")
+    if total > LONGEST_NS:
+        raise ValueError(f"{text[:40]!r} is longer than a hundred years")
     return round(total)
 
 

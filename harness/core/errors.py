@@ -9,6 +9,8 @@ from pathlib import Path
 
 from harness.core.outcome import Outcome
 
+_AROUND = 100  # characters of a line that are shown on either side of a caret
+
 
 @dataclass(frozen=True, slots=True)
 class Location:
@@ -27,7 +29,10 @@ class Location:
         """The source line with a caret line below it, or nothing when the text is not known."""
         if not self.text:
             return ""
-        return f"    {self.text}\n    {' ' * (self.column - 1)}{'^' * max(1, self.width)}"
+        begin = max(0, self.column - 1 - _AROUND)  # a line may be a million characters long
+        shown = self.text[begin : begin + 2 * _AROUND]
+        column = self.column - 1 - begin
+        return f"    {shown}\n    {' ' * column}{'^' * max(1, min(self.width, len(shown) - column))}"
 
 
 class HarnessError(Exception):

@@ -17,6 +17,7 @@ import promql_parser
 from harness.core.errors import UsageError
 from harness.model.promql_position import TOKEN, error_position, place
 from harness.model.source import Document, Path_
+from harness.model.yaml_reader import Lines
 
 WINDOW = re.compile(r"\$window(?!\w)")
 _STAND_IN = "100000s"  # as long as $window, so that positions stay true
@@ -107,7 +108,7 @@ def check_query(document: Document, path: Path_, text: str) -> PromQL:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
+        return Lines(path.read_bytes().decode("utf-8-sig")).lines
     except (OSError, UnicodeDecodeError):
         return []  # gone since it was parsed: the caret stays at the whole value
 

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import difflib
-import io
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from harness.core.errors import Location, UsageError
+from harness.model.yaml_reader import Lines, YamlError, read_yaml
 
 Path_ = tuple[str | int, ...]
 M = TypeVar("M", bound=BaseModel)
@@ -24,7 +21,7 @@ MAX_BYTES = 1 << 20
 class Document:
     """One YAML document: its plain data, and the node tree that says where each part stands."""
 
-    def __init__(self, path: Path, lines: Sequence[str], node: Node, data: Any) -> None:
+    def __init__(self, path: Path, lines: Lines, node: Node, data: Any) -> None:
         self.path = path
         self.data = data
         self._lines = lines
@@ -40,31 +37,23 @@ class Document:
                 break
             key, node = child
             found = key if on == "key" and key is not None else node
-        line, column = found.start_mark.line, found.start_mark.column
-        text = self._lines[line] if line < len(self._lines) else ""
-        end = found.end_mark
-        width = end.column - column if end.line == line else len(text) - column
+        line, column, text = self._lines.place(found.start_mark.index)
+        end_line, end_column, _ = self._lines.place(found.end_mark.index)
+        width = (end_column if end_line == line else len(text)) - column
         return Location(self.path, line + 1, column + 1, text, max(1, width))
 
     def error(
         self, path: Path_, slug: str, cause: str, remedy: str, *, on: Literal["key", "value"] = "value"
     ) -> UsageError:
         """A UsageError that points at the part at `path`."""
-        return UsageError(slug, cause, remedy, location=self.locate(path, on))
+        return UsageError(slug, _shortened(cause), _shortened(remedy), location=self.locate(path, on))
 
 
 def _child(node: Node, step: str | int) -> tuple[Node | None, Node] | None:
     if isinstance(node, MappingNode):
-        merged: list[Node] = []
-        for key, value in node.value:
-            if isinstance(key, ScalarNode):
-                if str(key.value) == str(step):
-                    return key, value
-                if key.value == "<<":
-                    merged.append(value)
-        for value in merged:
-            if (hit := _child(value, step)) is not None:
-                return hit
+        for key, value in reversed(node.value):  # what was merged in comes first, and yields to the rest
+            if isinstance(key, ScalarNode) and str(key.value) == str(step):
+                return key, value
     elif isinstance(node, SequenceNode) and isinstance(step, int) and step < len(node.value):
         return None, node.value[step]
     return None
@@ -86,25 +75,25 @@ def load_documents(path: Path) -> list[Document]:
         raise UsageError(
             "file-unreadable", f"{path} is not UTF-8 at byte {error.start}", "Save it as UTF-8."
         ) from error
-    lines = text.splitlines()
+    lines = Lines(text)
     try:
-        nodes = [node for node in YAML(typ="rt", pure=True).compose_all(io.StringIO(text)) if node is not None]
-        values = [value for value in YAML(typ="safe", pure=True).load_all(io.StringIO(text)) if value is not None]
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line, column = (mark.line, mark.column) if mark else (0, 0)
-        shown = lines[line] if line < len(lines) else ""
+        found = read_yaml(text)
+    except YamlError as error:
+        line, column, shown = lines.place(error.index)
         raise UsageError(
             "yaml-syntax",
-            " ".join(filter(None, (error.context, error.problem))) or "not YAML",
+            _shortened(error.cause),
             "Correct the YAML at the caret.",
             location=Location(path, line + 1, column + 1, shown),
         ) from error
-    except (YAMLError, ValueError, RecursionError) as error:
-        raise UsageError("yaml-syntax", f"{path}: {error}", "Correct the YAML.") from error
-    if not nodes or len(nodes) != len(values):
+    if not found:
         raise UsageError("file-empty", f"{path} holds no document", "Write a document with apiVersion and kind.")
-    return [Document(path, lines, node, value) for node, value in zip(nodes, values, strict=True)]
+    return [Document(path, lines, node, value) for node, value in found]
+
+
+def _shortened(text: str, most: int = 600) -> str:
+    """`text` without its middle where it is very long: a message is for reading."""
+    return text if len(text) <= most else f"{text[: most // 2]} [...] {text[-(most // 4) :]}"
 
 
 def parse_model(document: Document, model: type[M], at: Path_ = ()) -> M:

@@ -17,6 +17,7 @@ condition must hold in every window of that length within the steady phase.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -120,6 +121,8 @@ def parse_threshold(selector: str, condition: str) -> Threshold:
         if not scan.literal(")"):
             raise GrammarError(condition, scan.at, "')'")
         word, quantile = "quantile", float(percent / 100)
+        if not 0 < quantile < 1:  # more digits than a number holds
+            raise GrammarError(condition, at, "a percentile with at most 15 digits")
     elif word == "med":
         word, quantile = "quantile", 0.5
     elif word not in AGGREGATIONS:
@@ -127,7 +130,10 @@ def parse_threshold(selector: str, condition: str) -> Threshold:
     operator = next((operator for operator in OPERATORS if scan.literal(operator)), None)
     if operator is None:
         raise GrammarError(condition, scan.at, "an operator: " + " ".join(OPERATORS))
+    at = scan.at
     value = float(scan.take(_DECIMAL, "a number"))
+    if math.isinf(value):
+        raise GrammarError(condition, at, "a number of at most 300 digits")
     unit = scan.maybe(_UNIT)
     window = _window(condition, scan) if scan.maybe(_OVER) else None
     scan.end()

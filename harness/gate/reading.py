@@ -49,16 +49,16 @@ def read_all(places: Sequence[Path], profile: str) -> Reading:
     reading.files = len(validations)
     for path in validations:
         _read(path, profile, reading)
-    stacks = {one.validation.stack_path.resolve() for one in reading.planned}
-    for path in stacks:
-        _stack(path, reading)
-    named = {path.resolve() for one in reading.planned for path in one.validation.objective_paths} | stacks
-    rest = [path for path in dict.fromkeys(stray) if path.resolve() not in named]
+    stacks = {one.validation.stack_path for one in reading.planned}
+    named = {path for one in reading.planned for path in one.validation.objective_paths} | stacks
+    broken = {path for path in sorted(stacks) if not _stack(path, reading)}
+    reading.planned = [one for one in reading.planned if one.validation.stack_path not in broken]
+    rest = [path for path in dict.fromkeys(one.resolve() for one in stray) if path not in named]
     reading.files += len(rest)
     levels = []
     for path in rest:
         if _kind(path) == _STACK:
-            _stack(path.resolve(), reading)
+            _stack(path, reading)
         else:
             levels.append(path)
     if levels:
@@ -116,12 +116,14 @@ def _look_further(validation: Validation, errors: list[UsageError]) -> None:
         check_syntax(validation.scenario)
 
 
-def _stack(path: Path, reading: Reading) -> None:
+def _stack(path: Path, reading: Reading) -> bool:
+    """Whether the stack file and the configurations that it names can be used."""
     errors: list[UsageError] = []
     with gathered(errors):
         file, document = load_stackfile(path)
         check_config(file, document, path.parent)
     reading.add(errors)
+    return not errors
 
 
 def check_syntax(scenario: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich import box
 from rich.console import Console
@@ -19,8 +20,8 @@ _STYLE = {"cannot be decided": "red", "can be decided": "green"}
 def print_preview(one: Preview, console: Console) -> None:
     """One validation, readable at 80 columns; what cannot be decided stands below the tables, with what would."""
     rate = f"{one.rate:g}/s, {one.users} users, {_number(one.workers, 'worker')}"
-    _line(console, f"{one.name} ({one.profile}): {one.path}")
-    _line(console, f"  scenario  {one.scenario}")
+    _line(console, f"{one.name} ({one.profile}): {_near(one.path)}")
+    _line(console, f"  scenario  {_near(one.scenario)}")
     _line(console, f"  stack     {one.stack}, needs {', '.join(one.needs)}")
     _line(console, f"  load      {one.executor}, {rate}")
     for phase in one.phases:
@@ -74,6 +75,12 @@ def _phase(phase: PlannedPhase) -> str:
 
 def _length(seconds: float) -> str:
     return format_duration((round(seconds) if seconds > 10 else seconds) * 1e9)
+
+
+def _near(path: str) -> str:
+    """As seen from where the reader stands."""
+    here = Path.cwd()
+    return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
 
 
 def _number(count: int, noun: str) -> str:

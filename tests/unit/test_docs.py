@@ -12,8 +12,9 @@ from harness.model import threshold
 ROOT = Path(__file__).parent.parent.parent
 SOURCES = sorted((ROOT / "harness").rglob("*.py"))
 # first argument of HarnessError, UsageError and Unavailable, second of Document.error, and slug="..." of findings
+_SLUG = r'"([a-z]+(?:-[a-z]+)+)"'
 _RAISED = re.compile(
-    r"""(?:HarnessError|UsageError|Unavailable)\(\s*f?"([a-z]+(?:-[a-z]+)+)"|\.error\(\s*.{0,80}?,\s*"([a-z]+(?:-[a-z]+)+)"|slug="([a-z]+(?:-[a-z]+)+)\"""",
+    rf"(?:HarnessError|UsageError|Unavailable)\(\s*f?{_SLUG}|\.error\(\s*.{{0,80}}?,\s*{_SLUG}|slug ?= ?{_SLUG}",
     re.DOTALL,
 )
 

@@ -10,12 +10,13 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from harness.core.errors import Location, UsageError
+from harness.core.errors import Location, UsageError, first_of
 from harness.model.yaml_reader import Lines, YamlError, read_yaml
 
 Path_ = tuple[str | int, ...]
 M = TypeVar("M", bound=BaseModel)
 MAX_BYTES = 1 << 20
+MOST_ERRORS = 20  # of one file
 
 
 class Document:
@@ -97,9 +98,9 @@ def _shortened(text: str, most: int = 600) -> str:
 
 
 def parse_model(document: Document, model: type[M], at: Path_ = ()) -> M:
-    """`document`, or the part of it at `at`, as `model`. Raises UsageError for the first thing that does not fit:
-    unknown-field, missing-field, bad-value; each with line, column and caret, an unknown field with the nearest
-    name."""
+    """`document`, or the part of it at `at`, as `model`. Raises UsageError for the first thing that does not fit,
+    with the others in its `also`: unknown-field, missing-field, bad-value; each with line, column and caret, an unknown
+    field with the nearest name."""
     data = document.data
     for step in at:
         data = data[step]
@@ -107,8 +108,22 @@ def parse_model(document: Document, model: type[M], at: Path_ = ()) -> M:
         return model.model_validate(data)
     except ValidationError as error:
         problems = error.errors(include_url=False)
-        problems.sort(key=lambda problem: problem["type"] != "extra_forbidden")  # a typo explains what is missing
-        raise _located(document, model, problems[0], at) from None
+        raise first_of(_all_located(document, model, problems, at)) from None
+
+
+def _all_located(
+    document: Document, model: type[BaseModel], problems: list[ErrorDetails], at: Path_
+) -> list[UsageError]:
+    """The first MOST_ERRORS, unknown fields before the rest; of several ways in which one value is wrong the first."""
+    unknown = [problem for problem in problems if problem["type"] == "extra_forbidden"]
+    parents = {problem["loc"][:-1] for problem in unknown}  # a typo explains what is missing beside it
+    rest = [one for one in problems if one["type"] != "extra_forbidden"]
+    rest = [one for one in rest if one["type"] != "missing" or one["loc"][:-1] not in parents]
+    found: dict[tuple[str, str], UsageError] = {}
+    for problem in [*unknown, *rest][:MOST_ERRORS]:
+        error = _located(document, model, problem, at)
+        found.setdefault((str(error.location), error.cause if error.slug == "missing-field" else error.slug), error)
+    return list(found.values())
 
 
 def _located(document: Document, model: type[BaseModel], problem: ErrorDetails, at: Path_) -> UsageError:

@@ -172,7 +172,7 @@ def test_profiles_are_checked_each_by_itself(project: Path) -> None:
 def test_all_errors_of_all_files_are_shown(project: Path) -> None:
     bad = VALIDATION.replace("p(99)<80ms", "p(99)<80").replace("rate<1%", "rate!1%")
     (project / "slos/bad.yaml").write_text(bad.replace("name: quick", "name: bad"))
-    (project / "slos/worse.yaml").write_text(VALIDATION.replace("scenario:", "scenery:"))
+    (project / "slos/worse.yaml").write_text(VALIDATION.replace("scenario:", "scenery:").replace("2s", "2 s"))
     (project / "slos/stray.openslo.yaml").write_text(SLO.replace("name: web}", "name: stray}").replace("0.99", "99"))
     done = check()
     assert done.exit_code == 2
@@ -181,10 +181,11 @@ def test_all_errors_of_all_files_are_shown(project: Path) -> None:
         ("bad.yaml", "threshold-unit"),
         ("bad.yaml", "threshold-syntax"),
         ("worse.yaml", "unknown-field"),
+        ("worse.yaml", "bad-value"),
         ("stray.openslo.yaml", "bad-value"),
     ]
     assert "quick (pr)" in done.stdout  # what is right is shown all the same
-    assert "; 4 errors" in done.stdout
+    assert "; 5 errors" in done.stdout
     assert [one["slug"] for one in json.loads(check("--json").stdout)["errors"]] == [slug for _, slug in places]
 
 

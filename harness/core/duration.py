@@ -24,9 +24,7 @@ def parse_duration(text: str) -> int:
     """`text` in nanoseconds. Raises ValueError for anything that is not a sum of number-unit pairs, or longer than a
     hundred years."""
     total, at = 0.0, 0
-    for part in _PART.finditer(text):
-        if part.start() != at:
-            break
+    while part := _PART.match(text, at):  # and not finditer, which tries every digit of a long number
         total += float(part[1]) * _UNITS_NS[part[2]]
         at = part.end()
     if at == 0 or at != len(text):

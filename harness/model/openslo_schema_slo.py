@@ -34,7 +34,7 @@ def _start_time(value: Any) -> datetime:
 
 def _slice_window(value: Any) -> Any:
     if isinstance(value, int | float) and not isinstance(value, bool):
-        if value != int(value) or value < 1:
+        if value < 1 or not float(value).is_integer():
             raise ValueError(f"{value!r} is not a number of minutes; write for example 5, or 5m")
         return f"{int(value)}m"  # "default interpretation of unit if specified as a number in minutes"
     return value

@@ -232,6 +232,8 @@ def _grammar(document: Document, path: tuple[str | int, ...], error: GrammarErro
     if where is not None and "\n" not in where.text:
         quoted = where.text[where.column - 1 : where.column] in ("'", '"')
         column = where.column + error.position + quoted
+        if column > len(where.text) + 1:  # the text goes on in another line, or is written with escapes
+            return usage
         width = max(1, where.width - error.position - 2 * quoted)
         usage.location = type(where)(where.path, where.line, column, where.text, width)
     return usage

@@ -13,8 +13,9 @@ from ruamel.yaml.composer import Composer
 from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLWarning
 from ruamel.yaml.events import AliasEvent
-from ruamel.yaml.nodes import Node
+from ruamel.yaml.nodes import Node, ScalarNode
 from ruamel.yaml.reader import ReaderError
+from ruamel.yaml.scanner import Scanner
 
 MAX_DEPTH = 50  # levels within each other: ours have ten, and a few hundred would end the interpreter's stack
 MAX_PARTS = 50_000  # with aliases written out: nine lines of aliases of aliases make a thousand million parts
@@ -49,7 +50,7 @@ def read_yaml(text: str) -> list[tuple[Node, Any]]:
     Raises YamlError.
     """
     yaml = YAML(typ="safe", pure=True)
-    yaml.Composer, yaml.Constructor, yaml.max_depth = _Composer, _Constructor, MAX_DEPTH
+    yaml.Scanner, yaml.Composer, yaml.Constructor, yaml.max_depth = _Scanner, _Composer, _Constructor, MAX_DEPTH
     found = []
     try:
         with warnings.catch_warnings():
@@ -65,6 +66,16 @@ def read_yaml(text: str) -> list[tuple[Node, Any]]:
         cause = " ".join(filter(None, (error.context, error.problem))) or "not YAML"
         raise YamlError(cause, mark.index if mark else 0) from None
     return found
+
+
+class _Scanner(Scanner):
+    """Refuses brackets that are too deep before it looks ahead: it looks a thousand characters, for a colon."""
+
+    def fetch_flow_collection_start(self, TokenClass: Any, to_push: str) -> None:
+        if len(self.flow_context) >= MAX_DEPTH:
+            problem = f"more than {MAX_DEPTH} brackets within each other"
+            raise MarkedYAMLError(problem=problem, problem_mark=self.reader.get_mark())
+        super().fetch_flow_collection_start(TokenClass, to_push)
 
 
 class _Composer(Composer):
@@ -111,6 +122,8 @@ class _Constructor(SafeConstructor):
 
     def construct_object(self, node: Any, deep: bool = False) -> Any:
         try:
+            if isinstance(node, ScalarNode):
+                node.value.encode()  # half a character, as "\\ud83d" is, can be written nowhere
             return super().construct_object(node, deep)
         except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
             problem = f"this is no {str(node.tag).rpartition(':')[2]}: {error}"

@@ -11,9 +11,14 @@ from harness.model.finding import Finding
 from harness.results.samples import Samples
 
 
-def judge_generator(samples: Samples, max_lateness_ns: int) -> Finding:
-    """Every scheduled arrival was sent, by workers that reported in full, in time (p99 of lateness)."""
+def judge_generator(samples: Samples, max_lateness_ns: int, workers: int = 1) -> Finding:
+    """Every scheduled arrival was sent, by workers that reported in full, in time (p99 of lateness). workers: how many
+    there were to be."""
     identity, source = "generator/arrivals", "generator"
+    if missing := workers - len(samples.workers):
+        there = ", ".join(worker.name for worker in samples.workers)
+        reason = f"{missing} of {workers} load workers left no file; there is only {there}"
+        return Finding(identity, source, Outcome.ERROR, reason=reason, slug="worker-incomplete")
     for worker in samples.workers:
         if not worker.complete:
             reason = f"load worker {worker.name} did not report in full: {worker.reason}"

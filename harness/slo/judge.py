@@ -77,7 +77,7 @@ def _conditions(run: RunDir, plan: dict[str, Any], samples: Samples) -> list[Fin
     if raised := judge_exceptions(samples):
         findings.append(raised)
     if samples.workers:
-        findings.append(judge_generator(samples, plan["load"]["maxLateness"]))
+        findings.append(judge_generator(samples, plan["load"]["maxLateness"], plan["load"].get("workers", 1)))
     return findings
 
 

@@ -190,7 +190,8 @@ def _worst(objective: Objective, evidence: Mapping[str, Any]) -> tuple[float, st
     if broken and (not finite or holds(finite[0][0], objective.operator, objective.target)):
         value = next(p["value"] for p in points if not math.isfinite(float(p["value"])))
         of = f"{broken} of {len(points)} series" if len(points) > 1 else "the query"
-        raise NoData(f"{of} gave {value} at the end of the steady phase: nothing was measured there (0/0?)")
+        why = "0/0?" if value == "NaN" else "a division by 0, or a raw ratio that is not between 0 and 1?"
+        raise NoData(f"{of} gave {value} at the end of the steady phase: nothing was measured there ({why})")
     value, labels = finite[0]
     named = ",".join(f'{name}="{text}"' for name, text in sorted(labels.items()))
     return value, f"worst of {len(points)} series, {{{named}}}" if len(points) > 1 else ""

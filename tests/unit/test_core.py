@@ -76,3 +76,11 @@ def test_the_latest_run_is_linked(tmp_path: Path) -> None:
     assert (tmp_path / "latest").resolve() == second.path.resolve()
     second.write("plan.json", {"b": 1, "a": [1.5]})
     assert (second.path / "plan.json").read_text() == '{\n  "a": [\n    1.5\n  ],\n  "b": 1\n}\n'
+
+
+def test_a_very_long_number_is_no_duration_at_once() -> None:
+    """With a pattern that is tried at every digit this would take an hour."""
+    with pytest.raises(ValueError, match="is not a duration"):
+        parse_duration("9" * 300_000)
+    with pytest.raises(ValueError, match="longer than a hundred years"):
+        parse_duration("9" * 400 + "s")

@@ -93,6 +93,23 @@ def test_the_numbers_of_samples_that_decide_are_those_of_the_binomial_bound() ->
     assert (samples_needed(0.99), samples_needed(0.999), samples_needed(0.95)) == (459, 4603, 90)
 
 
+def test_a_percentile_passes_only_with_samples_enough_whatever_its_interval_says(tmp_path: Path) -> None:
+    """The interval of 400 values that are all equal decides at 97.5 %, the floor is 99 %: 459 samples for p99."""
+    found = {}
+    for number in (458, 459):
+        directory = tmp_path / str(number)
+        directory.mkdir()
+        recorder = Recorder(directory / "load-0.jsonl", PLAN)
+        recorder.begin(SECOND, "load-0")
+        for at in range(number):
+            recorder.value("depth", 1.0, {}, SECOND + at * 5 * SECOND // number)
+        recorder.end("done")
+        found[number] = judge_threshold(parse_threshold("depth", "p(99)<2"), load_samples(directory), STEADY)
+    assert (found[458].outcome, found[458].slug) == (Outcome.INCONCLUSIVE, "too-few-samples")
+    assert "458 samples; p(99)<2 needs 459" in found[458].reason
+    assert found[459].outcome is Outcome.PASS
+
+
 @pytest.mark.parametrize(
     ("after", "outcome", "slug"),
     [(1100, "pass", ""), (1099, "error", "counts-disagree"), (1101, "error", "counts-disagree")],

@@ -128,6 +128,7 @@ def test_what_is_no_number_never_passes(operator: str, value: str) -> None:
         if len(points) == 1:
             assert (found.outcome, found.observed) == (Outcome.NO_DATA, None)
             assert f"gave {value}" in found.reason
+            assert ("0/0?" if value == "NaN" else "a raw ratio that is not between 0 and 1?") in found.reason
 
 
 def test_a_series_that_fails_is_a_failure_whatever_the_others_are() -> None:

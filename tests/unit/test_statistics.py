@@ -13,9 +13,10 @@ from harness.model.phases import Phase
 from harness.model.threshold import parse_threshold
 from harness.results.samples import Samples
 from harness.results.series import Series
+from harness.slo.estimates import share_estimate
 from harness.slo.statistics.confidence import TAIL, samples_needed
 from harness.slo.statistics.decision import decide, times_to_decide
-from harness.slo.statistics.dependence import effective_samples, spread
+from harness.slo.statistics.dependence import Spread, effective_samples, spread
 from harness.slo.statistics.means import mean_estimate, zeros_and_ones
 from harness.slo.statistics.quantiles import QuantileEstimate
 from harness.slo.statistics.shares import exact, share_interval, wilson
@@ -189,3 +190,20 @@ def test_intervals_of_a_correlated_stream_hold_the_true_value_about_as_often_as_
         low, high = QuantileEstimate(series_of(stream.draw(random, 3000), 60), 0.95).interval()
         held += low <= log_normal_quantile(0.95) * 1e7 <= high
     assert held >= 53
+
+
+def test_the_uncertainty_of_the_variance_itself_is_allowed_for() -> None:
+    """Korn and Graubard's factor (z / t)^2: with ten blocks 1.96 and 2.262, so 0.751 of p (1 - p) / variance."""
+    found = Spread(variance=1e-4, freedom=9.0, blocks=10)
+    assert effective_samples(0.5, 1_000_000, found) == pytest.approx(2500 * (1.95996 / 2.26216) ** 2, rel=1e-4)
+
+
+def test_counts_that_do_not_fit_each_other_by_block_are_judged_as_independent() -> None:
+    """In one block more events than there were: such blocks do not show how the events scatter."""
+    events, totals = [100.0, 120.0, 80.0, 95.0] * 4, [100.0] * 16
+    loose = share_estimate(events, totals)
+    assert loose.interval_at is not None and not loose.blind
+    assert loose.interval_at(1.0) == share_interval(1580, 1600, 1600)
+    fitting = share_estimate([100.0, 100.0, 80.0, 95.0] * 4, totals)
+    assert fitting.interval_at is not None
+    assert fitting.interval_at(1.0)[0] < share_interval(1500, 1600, 1600)[0]  # there the scatter counts

@@ -7,6 +7,7 @@ import platform
 import re
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -35,8 +36,9 @@ class Tool:
 def resolve_tool(name: str) -> Tool:
     """The program called `name` in tools.toml.
 
-    Raises HarnessError `missing-binary` when it is nowhere, UsageError `bad-tool-override` when the environment names
-    a file that cannot be run, UsageError `unknown-tool` for a name that is not in the table.
+    Raises HarnessError `missing-binary` when it is nowhere and `cache-unreadable` when the cache may not be read,
+    UsageError `bad-tool-override` when the environment names a file that cannot be run, UsageError `unknown-tool` for a
+    name that is not in the table.
     """
     spec = _spec(name)
     tool = _overridden(spec) or find_on_machine(spec) or find_in_cache(spec)
@@ -117,7 +119,21 @@ def find_on_machine(spec: ToolSpec) -> Tool | None:
 
 
 def find_in_cache(spec: ToolSpec) -> Tool | None:
-    """`spec` where the installer puts it, newest version first."""
+    """`spec` where the installer puts it, newest version first. Raises HarnessError `cache-unreadable`."""
+    try:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            os.scandir(tools_dir()).close()  # a glob would call it empty
+        return _in_cache(spec)
+    except PermissionError as error:
+        raise HarnessError(
+            "cache-unreadable",
+            f"{spec.binary} was looked for in {tools_dir()}, but this user may not read {error.filename}",
+            "give this user the right to read it, or let XDG_CACHE_HOME name another directory",
+            outcome=Outcome.NOT_VALIDATED,
+        ) from error
+
+
+def _in_cache(spec: ToolSpec) -> Tool | None:
     source = spec.kit.source
     if isinstance(source, WheelSource):
         root = wheel_root(source)

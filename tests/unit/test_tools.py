@@ -152,6 +152,25 @@ def test_from_the_cache_the_newest_comes_with_its_own_libraries() -> None:
     assert dict(tool.env) == {"LD_LIBRARY_PATH": str(root / "usr/lib/x86_64-linux-gnu")}
 
 
+def test_a_cache_that_may_not_be_read_is_told_and_is_not_an_empty_one() -> None:
+    program(tools.debian_dir() / "redis-7.0.15-1" / "usr/bin/redis-server")
+    tools.tools_dir().chmod(0)
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)  # root may read everything
+    try:
+        with pytest.raises(HarnessError) as caught:
+            resolve_tool("redis-server")
+    finally:
+        if root:
+            os.seteuid(0)
+        tools.tools_dir().chmod(0o755)
+    error = caught.value
+    assert (error.slug, error.outcome) == ("cache-unreadable", Outcome.NOT_VALIDATED)
+    assert str(tools.tools_dir()) in error.cause and "XDG_CACHE_HOME" in error.remedy
+    assert resolve_tool("redis-server").source == "debian"
+
+
 def test_path_comes_before_the_cache(bare: Path) -> None:
     program(tools.debian_dir() / "redis-7.0.15-1" / "usr/bin/redis-server")
     program(bare / "redis-server")

@@ -28,10 +28,11 @@ from harness.core.errors import UsageError
 from harness.model.openslo_goal import Goal
 from harness.model.openslo_indicator import Indicator
 from harness.model.openslo_objective import Objective, objective_from_dict
+from harness.model.openslo_parts import WINDOW_ANNOTATION, part_location, read_slices, read_sliding
 from harness.model.openslo_slo import ServiceLevel, load_service_levels
 from harness.model.promql import PromQL, PromQLError, parse_promql
 
-__all__ = ["UNIT_ANNOTATION", "Objective", "load_objectives", "objective_from_dict"]
+__all__ = ["UNIT_ANNOTATION", "WINDOW_ANNOTATION", "Objective", "load_objectives", "objective_from_dict"]
 
 UNIT_ANNOTATION = "slo-harness/unit"  # on the SLO: the unit of a thresholdMetric, for example s
 
@@ -60,6 +61,10 @@ def load_objectives(*paths: Path) -> list[Objective]:
 def _objective(level: ServiceLevel, goal: Goal) -> Objective:
     indicator, spec = goal.indicator, level.parsed.spec
     operator, target = _promise(goal)
+    slices = read_slices(level, goal, operator)
+    if slices is not None and slices.operator:  # what is promised is the share of good slices
+        operator, target = ">=", goal.target
+    threshold = indicator.kind == "threshold" and slices is None
     return Objective(
         id=f"objectives/{level.name}/{goal.name}",
         slo=level.name,
@@ -67,12 +72,15 @@ def _objective(level: ServiceLevel, goal: Goal) -> Objective:
         queries=_queries(indicator),
         operator=operator,
         target=target,
-        unit=level.parsed.metadata.annotations.get(UNIT_ANNOTATION, "") if indicator.kind == "threshold" else "%",
+        unit=level.parsed.metadata.annotations.get(UNIT_ANNOTATION, "") if threshold else "%",
         counter=indicator.counter,
         service=spec.service,
         description=spec.description or indicator.description,
         window=str(level.window or ""),
+        slices=slices,
+        sliding_ns=read_sliding(level),
         location=goal.location,
+        part_location=part_location(level, goal),
     )
 
 

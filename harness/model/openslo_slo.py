@@ -29,13 +29,9 @@ class ServiceLevel:
     parsed: Slo
     document: Document
 
-    def refuse(self, what: str, *, time_slices: bool = False) -> None:
+    def refuse(self, what: str) -> None:
         """Raises UsageError not-built-yet, located, for what `what` leaves out ("a run does not judge"): composite
-        SLOs, and the two methods of time slices unless it says that it can."""
-        if not time_slices and self.method != "Occurrences":
-            cause = f"{what} budgetingMethod {self.method} yet, only Occurrences"
-            remedy = "Write budgetingMethod: Occurrences, or keep the SLO in a file of its own."
-            raise self.document.error(("spec", "budgetingMethod"), "not-built-yet", cause, remedy, on="key")
+        SLOs."""
         if self.composite:
             field = "indicator" if self.parsed.spec.objectives[0].indicator else "indicatorRef"
             cause = f"{what} a composite SLO yet"

@@ -64,7 +64,7 @@ def read_budgets(store: MetricsStore, levels: Sequence[ServiceLevel], at: dateti
     """
     asked = []
     for level in levels:
-        level.refuse("budgets do not cover", time_slices=True)
+        level.refuse("budgets do not cover")
         if unmeasurable(level) is not None:
             continue
         if level.window is None:

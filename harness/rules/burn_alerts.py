@@ -46,7 +46,7 @@ def make_rules(levels: Sequence[ServiceLevel], runbook: str = RUNBOOK) -> Rules:
     groups: list[dict[str, Any]] = []
     left_out: dict[str, str] = {}
     for level in levels:
-        level.refuse("burn rates do not cover", time_slices=True)
+        level.refuse("burn rates do not cover")
         if (why := unmeasurable(level)) is not None:
             left_out[level.name] = why
             continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -91,6 +92,34 @@ def rises(selector: str, series: Series, targets: Series, start: float, end: flo
                     found[t] = found.get(t, 0.0) + (now - then if now >= then else now)
                     then = now
     return found
+
+
+def scrape_interval(raw: Mapping[str, Series], targets: Series) -> float:
+    """The shortest distance of scrapes among the targets that were read, in seconds; 0 when nothing tells."""
+    found = (one.interval for series in raw.values() for one in _by_target(series, targets) if one.interval)
+    return min(found, default=0.0)
+
+
+def gaps(
+    selector: str, series: Series, targets: Series, parts: Sequence[tuple[float, float]], *, counted: bool
+) -> list[str]:
+    """For each part, why its raw samples are not believed, or "": as `covered` says of the whole, and where they are
+    counted, as `rises` says of both its ends."""
+    why = [""] * len(parts)
+    for target in _by_target(series, targets):
+        times = sorted({t for samples in target.series for t, _ in samples})
+        for at, (start, end) in enumerate(parts):
+            found = bisect_right(times, end) - bisect_left(times, start)
+            due = max(1, math.floor((end - start) / target.interval + 1e-6)) if target.interval else math.inf
+            if found < COVERAGE * due:
+                why[at] = why[at] or (
+                    f"samples of {selector} at {found} of {due} scrapes of {target.name}, {COVERAGE:.0%} are wanted"
+                )
+            for edge in (start, end) if counted else ():
+                last = bisect_right(times, edge) - 1
+                if last < 0 or times[last] < edge - _NEAR * target.interval:
+                    why[at] = why[at] or f"no sample of {selector} from {target.name} at an end of it"
+    return why
 
 
 def _by_target(series: Series, targets: Series) -> Iterator[_Scraped]:

@@ -22,7 +22,7 @@ SECOND = 1_000_000_000
 class Window:
     """start: seconds after the begin of the steady phase; what its samples tell, and how many there are."""
 
-    start: int
+    start: float
     samples: int
     found: Estimate
 

@@ -10,6 +10,7 @@ import pytest
 from harness.core.errors import UsageError
 from harness.core.outcome import Outcome
 from harness.model.openslo import Objective, load_objectives, objective_from_dict
+from harness.model.openslo_parts import check_fits
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -164,16 +165,33 @@ def test_a_mistake_in_a_query_has_its_caret_in_the_query(tmp_path: Path) -> None
     )
 
 
-def test_a_section_that_is_not_built_is_refused_at_its_key(tmp_path: Path) -> None:
-    slices = "target: 0.99\n      timeSliceTarget: 0.9\n      timeSliceWindow: 1m"
+def test_slices_that_are_longer_than_the_steady_phase_are_refused_where_they_stand(tmp_path: Path) -> None:
+    slices = "target: 0.99\n      timeSliceTarget: 1\n      timeSliceWindow: 1m"
     text = THRESHOLD.replace("target: 0.99", slices)
-    error = refuse(tmp_path, text, "budgetingMethod: Occurrences", "budgetingMethod: Timeslices")
-    assert shown(error, tmp_path) == (
-        "o.yaml:22:3: not-built-yet: a run does not judge budgetingMethod Timeslices yet, only Occurrences\n"
-        "      budgetingMethod: Timeslices\n"
-        "      ^^^^^^^^^^^^^^^\n"
-        "  remedy: Write budgetingMethod: Occurrences, or keep the SLO in a file of its own."
+    path = tmp_path / "o.yaml"
+    path.write_text(text.replace("budgetingMethod: Occurrences", "budgetingMethod: Timeslices"))
+    objectives = load_objectives(path)
+    check_fits(objectives, 60_000_000_000, "pr")
+    with pytest.raises(UsageError) as caught:
+        check_fits(objectives, 59_000_000_000, "pr")
+    assert shown(caught.value, tmp_path) == (
+        "o.yaml:29:24: window-too-long: timeSliceWindow is 60s, longer than the steady phase of profile pr: 59s\n"
+        "          timeSliceWindow: 1m\n"
+        "                           ^^\n"
+        "  remedy: Write a shorter one, or lengthen load.duration of this profile."
     )
+
+
+def test_the_sliding_window_of_an_slo_is_read_and_must_fit(tmp_path: Path) -> None:
+    path = tmp_path / "o.yaml"
+    annotated = THRESHOLD.replace("slo-harness/unit: s", "slo-harness/unit: s, slo-harness/window: 10s")
+    assert annotated != THRESHOLD
+    path.write_text(annotated)
+    (found,) = load_objectives(path)
+    assert (found.sliding_ns, found.part_ns) == (10_000_000_000, 10_000_000_000)
+    assert objective_from_dict(found.as_dict()) == found
+    with pytest.raises(UsageError, match="slo-harness/window is 10s, longer than the steady phase of profile pr"):
+        check_fits([found], 9_000_000_000, "pr")
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,6 @@ from harness.results.samples import Samples, load_samples
 from harness.stack.machine.identity import read_machine
 from harness.stack.machine.watcher import Watcher
 
-SECONDS, RATE = 10.0, 60.0  # that of the reference validation
 WARMUP_NS = 1_000_000_000
 SLEEP_NS = 1_000_000
 SCENARIO = Path(harness.__file__).parent / "load" / "null_scenario.py"
@@ -32,8 +31,12 @@ _SECOND = 1_000_000_000
 def calibrate(seconds: float, rate: float, tell: Callable[[Event], None]) -> Calibration:
     """Takes about three seconds longer than `seconds`. Raises HarnessError calibration-failed, worker-failed,
     worker-died."""
-    with tempfile.TemporaryDirectory(prefix="slo-harness-") as directory, null_service() as host:
-        run = RunDir.create(Path(directory), "calibration")
+    with tempfile.TemporaryDirectory(prefix="slo-harness-") as directory:
+        return _measure(RunDir.create(Path(directory), "calibration"), seconds, rate, tell)
+
+
+def _measure(run: RunDir, seconds: float, rate: float, tell: Callable[[Event], None]) -> Calibration:
+    with null_service(run.logs / "null.log") as host:
         plan = LoadPlan(str(SCENARIO), rate, WARMUP_NS, round(seconds * _SECOND), host=host)
         engine = LoadEngine(plan, run)
         watcher = Watcher(run.path / "machine.jsonl", SLEEP_NS, each=True)
@@ -68,17 +71,22 @@ def calibrate(seconds: float, rate: float, tell: Callable[[Event], None]) -> Cal
 
 
 @contextmanager
-def null_service() -> Iterator[str]:
-    """The base URL of a service that answers everything at once; it ends with the block, or with this process."""
+def null_service(log: Path) -> Iterator[str]:
+    """The base URL of a service that answers everything at once; it ends with the block, or with this process. log: for
+    what it has to say."""
     command = [sys.executable, "-m", "harness.load.null_service"]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
-    ) as process:
+    with (
+        log.open("ab") as errors,
+        subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, start_new_session=True
+        ) as process,
+    ):
         try:
             assert process.stdout is not None
-            port = process.stdout.readline().strip()
+            port = process.stdout.readline().decode().strip()
             if not port:
-                raise _failed(f"the null service did not start; it ended with {process.wait()}")
+                said = log.read_text(errors="replace").strip().splitlines()[-1:]
+                raise _failed(f"the null service did not start: {' '.join(said) or process.wait()}")
             yield f"http://127.0.0.1:{port}"
         finally:
             process.kill()

@@ -11,6 +11,7 @@ from harness.core.errors import HarnessError
 from harness.core.outcome import Outcome
 from harness.gate.breach import BreachWatch, told
 from harness.gate.collect import Collector
+from harness.gate.machine import machine_watched
 from harness.gate.plan import Planned, plan
 from harness.gate.session import Session
 from harness.load.engine import LoadEngine
@@ -64,7 +65,8 @@ def run(planned: Planned, session: Session) -> RunResult:
     writer.emit(RunEvent(validation.name, "begin", validation.description))
     run.write("plan.json", _describe(planned, session))
     try:
-        _measure(planned, session, run, writer)
+        with machine_watched(run, validation.thresholds, writer.emit):
+            _measure(planned, session, run, writer)
     except HarnessError as error:
         _record_error(run, error.outcome, error.slug, error.cause, error.remedy)
     except KeyboardInterrupt:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
+from typing import cast
 
 import httptools
 import uvloop
@@ -21,8 +22,7 @@ class NullService(asyncio.Protocol):
     """One connection."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's has its methods and another base
         self._parser = httptools.HttpRequestParser(self)
 
     def data_received(self, data: bytes) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from harness.core.jsonio import read_json
 from harness.core.outcome import Outcome
+from harness.model.calibration import CALIBRATION_EVIDENCE
 from harness.model.finding import Finding, Verdict
+from harness.model.machine import MACHINE_EVIDENCE
 from harness.model.openslo_objective import objective_from_dict
 from harness.model.phases import PHASES_EVIDENCE, Phase, Timeline
 from harness.model.threshold import parse_threshold
@@ -16,6 +19,7 @@ from harness.slo.aborted import after_abort
 from harness.slo.breach import ABORT_EVIDENCE
 from harness.slo.conditions import judge_ending, judge_exceptions, judge_generator, judge_services
 from harness.slo.counts import EVIDENCE, judge_counts
+from harness.slo.machine import MachineState
 from harness.slo.objectives import judge_objective
 from harness.slo.stationarity import judge_stationarity
 from harness.slo.thresholds import judge_threshold
@@ -37,7 +41,14 @@ def judge(run: RunDir) -> Verdict:
     if error is not None and not samples.workers:
         findings = _not_judged(plan, Outcome(error["outcome"]))
     else:
-        findings = [*_promises(run, plan, samples, stack or {}), *_conditions(run, plan, samples)]
+        machine = _machine(run)
+        promises = machine.promises(
+            _promises(run, plan, samples, stack or {}),
+            [parse_threshold(*texts) for texts in plan["thresholds"]],
+            samples,
+            partial(judge_threshold, steady=_steady(run, plan)),
+        )
+        findings = [*promises, *_conditions(run, plan, samples), *machine.findings(promises)]
     if stack is not None:
         findings.append(judge_services(stack["died"]))
     if error is not None:
@@ -65,6 +76,10 @@ def _steady(run: RunDir, plan: dict[str, Any]) -> Phase:
     if (stored := _optional(run, PHASES_EVIDENCE)) is not None:
         return Timeline.from_dict(stored).steady
     return Timeline.planned(0, plan["load"]["warmup"], plan["load"]["duration"]).steady
+
+
+def _machine(run: RunDir) -> MachineState:
+    return MachineState.read(*(_optional(run, name) for name in (MACHINE_EVIDENCE, PHASES_EVIDENCE, CALIBRATION_EVIDENCE)))
 
 
 def _conditions(run: RunDir, plan: dict[str, Any], samples: Samples) -> list[Finding]:

@@ -24,6 +24,8 @@ _SECOND = 1_000_000_000
 _DECIDED = (Outcome.PASS, Outcome.FAIL)
 _STEAL, _STALLS = "machine/steal", "machine/stalls"
 
+Again = Callable[[Threshold, Samples], Finding]
+
 
 def below_floor(threshold: Threshold, calibration: Calibration) -> str:
     """Why this machine cannot show that the promise is kept, or ''. Needs no run."""
@@ -86,10 +88,18 @@ class MachineState:
             return []
         return self.record.stalls(*self.timeline.steady_wall_ns, at_least_ns=round(at_least_ns))
 
-    def threshold(
-        self, threshold: Threshold, finding: Finding, samples: Samples, again: Callable[[Samples], Finding]
-    ) -> Finding:
-        """`finding`, or what is left of it on this machine. again: the finding from other samples."""
+    def promises(
+        self, findings: Iterable[Finding], thresholds: Iterable[Threshold], samples: Samples, again: Again
+    ) -> list[Finding]:
+        """What is left of the findings of thresholds and objectives on this machine."""
+        by_id = {one.id: one for one in thresholds}
+        return [
+            self.threshold(by_id[one.id], one, samples, again) if one.id in by_id else self.objective(one)
+            for one in findings
+        ]
+
+    def threshold(self, threshold: Threshold, finding: Finding, samples: Samples, again: Again) -> Finding:
+        """`finding`, or what is left of it. again: judges a threshold on other samples."""
         if not is_time(threshold):
             return finding
         found = self._above_floor(threshold, finding)
@@ -181,9 +191,7 @@ class MachineState:
             return finding
         return replace(finding, outcome=Outcome.NOT_VALIDATED, reason=why, slug="below-noise-floor")
 
-    def _stalled(
-        self, threshold: Threshold, finding: Finding, samples: Samples, again: Callable[[Samples], Finding]
-    ) -> Finding:
+    def _stalled(self, threshold: Threshold, finding: Finding, samples: Samples, again: Again) -> Finding:
         """A failure while the machine itself stood still. If what is left without those seconds would not fail, the
         machine may be why; where an ordinary process could have kept the sleeper waiting, it is only said."""
         stalls = self.stalls(max(NOTABLE_NS, threshold.value * 1e9 / STALL_SHARE))
@@ -196,7 +204,7 @@ class MachineState:
         if self.record.scheduling != "fifo":
             return replace(finding, reason=f"{finding.reason}; {told}", evidence=evidence)
         rest = samples.without(self._seconds(stalls))
-        if rest.select(threshold.metric, threshold.tags).count and again(rest).outcome is Outcome.FAIL:
+        if rest.select(threshold.metric, threshold.tags).count and again(threshold, rest).outcome is Outcome.FAIL:
             reason = f"{finding.reason}; {told}, but it fails without those seconds too"
             return replace(finding, reason=reason, evidence=evidence)
         reason = f"{finding.reason}; but {told}, and without those seconds it would not fail; run it again"

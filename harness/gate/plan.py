@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.model.openslo import load_objectives
 from harness.model.openslo_objective import Objective
+from harness.model.openslo_parts import check_fits
 from harness.model.stackfile import StackFile, load_stackfile
 from harness.model.validation import Validation, load_validations
 from harness.stack.availability import needed_by
@@ -28,7 +31,7 @@ def plan(path: Path, profile: str = "pr") -> list[Planned]:
     planned = []
     for validation in load_validations(path, profile):
         file, _ = load_stackfile(validation.stack_path)
-        objectives = tuple(load_objectives(*validation.objective_paths))
+        objectives = _with_targets(validation, load_objectives(*validation.objective_paths))
         if objectives and not file.spec.services_of("prometheus"):
             raise validation.document.error(
                 ("spec", "objectives"),
@@ -37,8 +40,25 @@ def plan(path: Path, profile: str = "pr") -> list[Planned]:
                 "Add a service with `use: prometheus` to stack.yaml.",
                 on="key",
             )
+        check_fits(objectives, validation.load.duration, profile)
         planned.append(Planned(validation, objectives, file, _needs(validation, file)))
     return planned
+
+
+def _with_targets(validation: Validation, objectives: Sequence[Objective]) -> tuple[Objective, ...]:
+    """The objectives with the targets of the profile in place of their own. Raises UsageError, located."""
+    named = {objective.id.removeprefix("objectives/"): objective for objective in objectives}
+    for name, target in validation.targets.items():
+        where = ("spec", "profiles", validation.profile, "targets", name)
+        if name not in named:
+            near = difflib.get_close_matches(name, named, 1)
+            remedy = f"Did you mean {near[0]!r}?" if near else f"The objectives are {', '.join(named) or 'none'}."
+            raise validation.document.error(where, "unknown-reference", f"no objective {name!r}", remedy, on="key")
+        if named[name].unit == "%" and not 0 < target < 1:
+            cause = f"{target:g} is not a share between 0 and 1"
+            raise validation.document.error(where, "bad-value", cause, "Write for example 0.999.")
+        named[name] = replace(named[name], target=target)
+    return tuple(named.values())
 
 
 def _needs(validation: Validation, file: StackFile) -> frozenset[str]:

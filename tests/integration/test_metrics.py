@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -186,3 +187,38 @@ def test_a_store_that_accepts_and_says_nothing_is_a_timeout() -> None:
         for answer in (store.instant("up"), store.targets(), store.raw("up", 0, 1), store.buildinfo()):
             assert isinstance(answer, QueryFailed)
             assert answer.kind == "timeout"
+
+
+def test_what_breaks_at_the_end_hides_in_the_average_and_not_in_windows_and_slices(lab: Lab) -> None:
+    length = 2_000_000_000
+    lab.say("slow_seconds 0.1\ngood_total 0\nall_total 0\n")
+    start = lab.scraped()
+    lab.say("slow_seconds 0.1\ngood_total 1000\nall_total 1000\n")
+    lab.scraped(start + 3_000_000_000)
+    broke = lab.say("slow_seconds 0.9\ngood_total 1000\nall_total 1100\n")
+    over = lab.scraped(broke + length) - start
+    average = {"value": "avg_over_time(slow_seconds[$window])"}
+    assert lab.judge(start, queries=average, target=0.8, length_ns=over).outcome is Outcome.PASS
+    found = lab.judge(start, queries=average, target=0.8, length_ns=over, sliding_ns=length)
+    assert (found.outcome, found.observed, found.query) == (
+        Outcome.FAIL,
+        pytest.approx(0.9),
+        "avg_over_time(slow_seconds[2s])",
+    )
+    assert found.reason.startswith("in the window from ")
+    found = lab.judge(start, queries=average, target=0.95, length_ns=over, sliding_ns=length)
+    assert found.outcome is Outcome.PASS, found.reason
+    counted = {"good": "good_total", "total": "sum(all_total)"}
+    found = lab.judge(start, queries=counted, target=0.5, length_ns=over, sliding_ns=length)
+    assert (found.outcome, found.observed) == (Outcome.FAIL, 0.0), found.reason
+
+    def slices(**part: Any) -> dict[str, Any]:
+        return {"slices": {"length_ns": length, "operator": "<", "value": 0.8, "share": None, **part}, "operator": ">="}
+
+    found = lab.judge(start, queries=average, length_ns=over, **slices())
+    assert found.outcome is Outcome.FAIL, found.reason
+    assert "slices of 2s good" in found.reason
+    found = lab.judge(start, queries={"value": "slow_seconds"}, length_ns=over, **slices(share=0.9))
+    assert found.outcome is Outcome.FAIL, found.reason
+    found = lab.judge(start, queries=average, length_ns=over, **slices(value=0.95))
+    assert (found.outcome, found.observed) == (Outcome.PASS, 1.0), found.reason

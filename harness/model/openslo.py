@@ -17,6 +17,8 @@ ratioMetric, good and total: good / total; bad and total: (total - bad) / total;
 counters between the last samples at or before the two ends of the phase, resets handled, summed over series. Otherwise
 the queries are asked as they stand at the end of the phase; a `counter: true` query must then look back by itself, as
 `sum(increase(x[$window]))` does, since its bare value would count from the start of the process.
+
+Timeslices, RatioTimeslices, and an SLO that must hold in every window: harness.model.openslo_parts.
 """
 
 from __future__ import annotations

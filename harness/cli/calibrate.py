@@ -24,7 +24,7 @@ def calibrate(
     Runs of this user on this machine use it until the machine is started anew: a promise on a client's time that is
     tighter than the floor is then not validated. What it means: docs/calibrate.md.
 
-    Exits with 0, or 3 when other machines took so much of the processors' time meanwhile that it says little.
+    Exits with 0, or 3 when something else kept the processors busy meanwhile, so that it says little.
 
     Examples:
 
@@ -38,7 +38,7 @@ def calibrate(
 
     from harness.gate.calibrate import calibrate as measure
     from harness.gate.calibrations import calibration_path, keep
-    from harness.report.calibration import disturbed, numbers, print_calibration
+    from harness.report.calibration import disturbances, numbers, print_calibration
     from harness.report.console import Progress
 
     if not 1 <= seconds <= MOST_SECONDS or not 0 < rate <= MOST_RATE:
@@ -65,4 +65,4 @@ def calibrate(
     else:
         print_calibration(found, Console(highlight=False))
         typer.echo(f"kept in {path}")
-    raise typer.Exit(ExitCode.UNDECIDED if disturbed(found) else ExitCode.PASS)
+    raise typer.Exit(ExitCode.UNDECIDED if disturbances(found) else ExitCode.PASS)

@@ -14,6 +14,7 @@ from harness.model.histogram import Histogram
 from harness.model.machine import MAX_STEAL
 
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
+MAX_LATENESS_NS = 5_000_000  # `maxLateness` of a validation that says nothing
 LONG_NS = 10_000_000  # a wake that is later is counted by itself
 SCHEMA = 1
 
@@ -24,6 +25,7 @@ def numbers(calibration: Calibration) -> dict[str, Any]:
     told |= {"lateness": calibration.lateness, "stalls": calibration.stalls}
     return {
         "schema": SCHEMA,
+        "disturbances": disturbances(calibration),
         "harness": calibration.harness,
         "wall_ns": calibration.wall_ns,
         "machine": calibration.as_dict()["machine"],
@@ -61,16 +63,23 @@ def print_calibration(calibration: Calibration, console: Console) -> None:
     steal = "unknown, this kernel does not say" if calibration.steal is None else f"{calibration.steal:.1%}"
     console.print(f"\nstalls over 10 ms: {over}", markup=False)
     console.print(f"stolen by other machines: {steal}", markup=False)
-    if disturbed(calibration):
-        told = (
-            f"more than {MAX_STEAL:.0%} was stolen: this floor is higher than the machine's own; calibrate again later"
+    for why in disturbances(calibration):
+        console.print(
+            f"{why}: the floor is higher than the machine's own; calibrate again", markup=False, soft_wrap=True
         )
-        console.print(told, markup=False, soft_wrap=True)
 
 
-def disturbed(calibration: Calibration) -> bool:
-    """Whether so much was stolen that the floor says little."""
-    return calibration.steal is not None and calibration.steal > MAX_STEAL
+def disturbances(calibration: Calibration) -> list[str]:
+    """Why the floor says little of this machine when it is quiet."""
+    found = []
+    if calibration.steal is not None and calibration.steal > MAX_STEAL:
+        found.append(f"other machines took more than {MAX_STEAL:.0%} of the processors' time")
+    if (late := calibration.lateness.quantile(0.99)) > MAX_LATENESS_NS:
+        allowed = format_duration(MAX_LATENESS_NS)
+        found.append(
+            f"the generator was late by {format_duration(late)} at p99, more than {allowed}: end what else runs"
+        )
+    return found
 
 
 def _seconds(seen: Histogram) -> dict[str, float]:

@@ -79,7 +79,8 @@ def _steady(run: RunDir, plan: dict[str, Any]) -> Phase:
 
 
 def _machine(run: RunDir) -> MachineState:
-    return MachineState.read(*(_optional(run, name) for name in (MACHINE_EVIDENCE, PHASES_EVIDENCE, CALIBRATION_EVIDENCE)))
+    names = (MACHINE_EVIDENCE, PHASES_EVIDENCE, CALIBRATION_EVIDENCE)
+    return MachineState.read(*(_optional(run, name) for name in names))
 
 
 def _conditions(run: RunDir, plan: dict[str, Any], samples: Samples) -> list[Finding]:

@@ -32,11 +32,11 @@ class Estimate:
     blind: bool = False
 
 
-def estimate(threshold: Threshold, series: Series, steady_seconds: float) -> Estimate:
+def estimate(threshold: Threshold, series: Series, steady_seconds: float, *, independent: bool = False) -> Estimate:
     """The estimate for `threshold` from a series with at least one sample, of a kind that has the aggregation.
 
     Counts, minimum, maximum and a counter's rate have no sampling law: they are facts of this run. `==` and `!=` speak
-    of the samples themselves too.
+    of the samples themselves too. independent: every sample counts by itself, whatever the blocks show.
     """
     plain = threshold.operator in ("==", "!=")
     unit = 1e9 if series.unit == "ns" else series.scale
@@ -45,19 +45,19 @@ def estimate(threshold: Threshold, series: Series, steady_seconds: float) -> Est
     if series.kind == "counter":
         return Estimate(series.count / steady_seconds)
     if series.kind == "rate":
-        found = _share(series)
+        found = _share(series, independent)
     elif threshold.aggregation in ("min", "max"):
         histogram = series.histogram
         return Estimate((histogram.min if threshold.aggregation == "min" else histogram.max) / unit)
     elif threshold.aggregation == "avg":
-        found = _mean(series, unit)
+        found = _mean(series, unit, independent)
     else:
         assert threshold.quantile is not None
-        found = _quantile(series, threshold.quantile, unit)
+        found = _quantile(series, threshold.quantile, unit, independent)
     return Estimate(found.observed) if plain else found
 
 
-def share_estimate(events: Sequence[float], totals: Sequence[float]) -> Estimate:
+def share_estimate(events: Sequence[float], totals: Sequence[float], *, independent: bool = False) -> Estimate:
     """Of the share of events, from consecutive blocks of time.
 
     Where a block has more events than there were, or less than none, the two were not counted at the same moments (a
@@ -66,7 +66,7 @@ def share_estimate(events: Sequence[float], totals: Sequence[float]) -> Estimate
     """
     every = math.fsum(totals)
     some = min(max(0.0, math.fsum(events)), every)
-    comparable = all(0 <= event <= total for event, total in zip(events, totals, strict=True))
+    comparable = not independent and all(0 <= event <= total for event, total in zip(events, totals, strict=True))
     found = spread(events, totals, share=True)
 
     def effective(tail: float) -> float:
@@ -80,22 +80,22 @@ def share_estimate(events: Sequence[float], totals: Sequence[float]) -> Estimate
     return Estimate(some / every, interval_at, blind=not effective(TAIL))
 
 
-def _share(series: Series) -> Estimate:
+def _share(series: Series, independent: bool) -> Estimate:
     blocks = series.blocks(MOST_BLOCKS)
-    return share_estimate((blocks.events / series.scale).tolist(), blocks.totals.tolist())
+    return share_estimate((blocks.events / series.scale).tolist(), blocks.totals.tolist(), independent=independent)
 
 
-def _mean(series: Series, unit: float) -> Estimate:
+def _mean(series: Series, unit: float, independent: bool) -> Estimate:
     if zeros_and_ones(series):
-        return _share(series)
-    found = mean_estimate(series)
+        return _share(series, independent)
+    found = mean_estimate(series, independent=independent)
     if not found.error:  # all samples are equal
         return Estimate(found.mean / unit)
     return Estimate(found.mean / unit, _scaled(found.interval, unit), blind=found.found is None)
 
 
-def _quantile(series: Series, quantile: float, unit: float) -> Estimate:
-    found = QuantileEstimate(series, quantile)
+def _quantile(series: Series, quantile: float, unit: float, independent: bool) -> Estimate:
+    found = QuantileEstimate(series, quantile, independent=independent)
     observed = series.histogram.quantile(quantile) / unit
     return Estimate(observed, _scaled(found.interval, unit), blind=found.blind)
 

@@ -45,14 +45,18 @@ class Judged:
 
 def windows(threshold: Threshold, series: Series, steady: Phase) -> list[Window]:
     """All windows of threshold.window_seconds within the steady phase, each a second later than the one before. What
-    the phase has beyond whole seconds lies in its first and last window, so that nothing is left out."""
+    the phase has beyond whole seconds lies in its first and last window, so that nothing is left out.
+
+    In a window every sample counts by itself. What is asked is how the system was in these very seconds: that they are
+    alike, as in an outage, is what a window is there to find, and no reason to believe them less.
+    """
     assert threshold.window_seconds is not None
     length = threshold.window_seconds
     first, last = steady.start_ns // SECOND, (steady.end_ns - 1) // SECOND
     found = []
     for start in range(first, max(first, last - length + 1) + 1):
         part = series.between(start, start + length)
-        told = estimate(threshold, part, length) if part.count else Estimate(float("nan"))
+        told = estimate(threshold, part, length, independent=True) if part.count else Estimate(float("nan"))
         found.append(Window(start - first, part.count, told))
     return found
 
@@ -69,14 +73,14 @@ def judge_windows(threshold: Threshold, all_of_them: list[Window], needed: int) 
 
 def decide_windows(all_of_them: list[Window], operator: str, target: float, enough: Callable[[Window], bool]) -> Judged:
     """As judge_windows says, for windows from any source."""
-    if empty := next((window for window in all_of_them if not window.samples), None):
-        return Judged(Outcome.NO_DATA, empty, (float("nan"), float("nan")))
     strict = TAIL / len(all_of_them)
-    outside = [one for one in all_of_them if not holds(one.found.observed, operator, target)]
+    outside = [one for one in all_of_them if one.samples and not holds(one.found.observed, operator, target)]
     broken = [one for one in outside if _decided(one, operator, target, strict) is Outcome.FAIL]
     if broken:
         worst = _worst(broken, operator, target)
         return Judged(Outcome.FAIL, worst, worst.interval(strict))
+    if empty := next((window for window in all_of_them if not window.samples), None):
+        return Judged(Outcome.NO_DATA, empty, (float("nan"), float("nan")))
     open_ = [one for one in all_of_them if not enough(one)]
     open_ = open_ or [one for one in all_of_them if _decided(one, operator, target, TAIL) is not Outcome.PASS]
     worst = _worst(open_ or all_of_them, operator, target)

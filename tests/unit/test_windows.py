@@ -72,6 +72,17 @@ def test_a_window_without_samples_is_no_data_and_says_where() -> None:
     assert "no sample in the window from 40 s to 50 s" in found.reason
 
 
+def test_an_outage_within_a_window_is_no_accident_of_its_samples() -> None:
+    """Four seconds of ten without any reply: alike as they are, these seconds were what they were."""
+    found = judged(errors(dict.fromkeys(range(60, 64), RATE)), "rate<5% over 10s")
+    assert (found.outcome, found.observed) == (Outcome.FAIL, pytest.approx(0.4))
+
+
+def test_a_window_that_fails_is_told_before_one_without_samples() -> None:
+    found = judged(errors(dict.fromkeys(range(20, 30), RATE), missing=range(40, 52)), "rate<5% over 10s")
+    assert found.outcome is Outcome.FAIL and "from 20 s to 30 s" in found.reason
+
+
 def test_a_window_that_is_undecided_keeps_the_whole_undecided() -> None:
     found = judged(errors({50: 40}), "rate<5% over 10s")
     assert (found.outcome, found.slug) == (Outcome.INCONCLUSIVE, "not-decided")

@@ -33,14 +33,19 @@ class MeanEstimate:
         return self.mean - half, self.mean + half
 
 
-def mean_estimate(series: Series) -> MeanEstimate:
-    """The estimate of the mean of a trend. The standard error is never below that of independent samples."""
+def mean_estimate(series: Series, *, independent: bool = False) -> MeanEstimate:
+    """The estimate of the mean of a trend. The standard error is never below that of independent samples.
+
+    independent: every sample counts by itself, whatever the blocks show.
+    """
     histogram = series.histogram
     mean = histogram.sum / histogram.count
     blocks = series.blocks(MOST_BLOCKS)
     found = spread(blocks.events, blocks.totals, share=False)
-    independent = _variance(series, mean) / histogram.count
-    return MeanEstimate(mean, math.sqrt(max(independent, found.variance if found else 0.0)), found)
+    alone = _variance(series, mean) / histogram.count
+    if independent:
+        return MeanEstimate(mean, math.sqrt(alone), Spread(alone, max(1, histogram.count - 1), histogram.count))
+    return MeanEstimate(mean, math.sqrt(max(alone, found.variance if found else 0.0)), found)
 
 
 def zeros_and_ones(series: Series) -> bool:

@@ -27,9 +27,10 @@ class QuantileEstimate:
     from block to block.
     """
 
-    def __init__(self, series: Series, quantile: float) -> None:
+    def __init__(self, series: Series, quantile: float, *, independent: bool = False) -> None:
         blocks = series.blocks(MOST_BLOCKS)
         self._series, self._quantile, self._blocks = series, quantile, blocks
+        self._independent = independent  # every sample counts by itself
         self._below = blocks.below.sum(axis=0)
         self._middle = int(np.searchsorted(self._below, math.ceil(Fraction(repr(quantile)) * series.count)))
         self._told: Callable[[int, float], tuple[float, float]] = cache(self._tell)
@@ -37,7 +38,7 @@ class QuantileEstimate:
     @property
     def blind(self) -> bool:
         """Whether all samples lie in one second, so that nothing shows how far they depend on each other."""
-        return self._blocks.totals.size < 2 and self._below.size > 1
+        return not self._independent and self._blocks.totals.size < 2 and self._below.size > 1
 
     def interval(self, times: float = 1.0, tail: float = TAIL) -> Interval:
         """The confidence interval, in the series' own integer unit, rounded outward to the edges of buckets; 0 or
@@ -61,6 +62,8 @@ class QuantileEstimate:
         if not 0 <= column < self._below.size - 1:
             return float(column >= 0), float(self._series.count)
         share = float(self._below[column]) / self._series.count
+        if self._independent:
+            return share, float(self._series.count)
         found = spread(self._blocks.below[:, column], self._blocks.totals, share=True)
         return share, effective_samples(share, self._series.count, found, tail)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.load.arrivals import ArrivalLog
 from harness.load.http_connection import READ, Runtime
-from harness.load.timer import AbsoluteTimer
+from harness.core.timer import AbsoluteTimer
 
 BATCH = 64  # arrivals dispatched before replies are read again
 

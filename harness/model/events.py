@@ -71,6 +71,25 @@ class LoadTick(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class FaultEvent(Event):
+    """A fault begins or has ended. edge: begin | end; touches: what it breaks, `link NAME` or `service NAME`.
+
+    confirmed_wall_ns, confirmed_mono_ns: when it was seen to be in force, or to be undone; how: by what. counters: what
+    it did to others than our own probes; empty at begin.
+    """
+
+    kind: ClassVar[str] = "fault"
+    fault: str
+    touches: tuple[str, ...]
+    edge: str
+    confirmed_wall_ns: int
+    confirmed_mono_ns: int
+    how: str
+    parameters: dict[str, Any] = field(default_factory=dict)
+    counters: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class FindingEvent(Event):
     """One objective was judged."""
 

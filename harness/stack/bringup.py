@@ -16,7 +16,7 @@ from harness.model.template import fill, placeholders
 from harness.stack.artefacts import Build
 from harness.stack.availability import hard_needs
 from harness.stack.control import Control
-from harness.stack.layout import Layout
+from harness.stack.layout import LINKS, Layout
 from harness.stack.leftovers import NOTES
 from harness.stack.probes import tcp_ready, url_ready
 from harness.stack.services import RECIPES
@@ -25,7 +25,6 @@ from harness.stack.sweep import scratch_dir
 from harness.stack.tools import resolve_tool
 from harness.stack.units import ArtefactUnit, Probe, ServiceUnit, Spawner, Status, Unit, UnitFailed, tail
 
-LINKS = "links"
 POLL_SECONDS = 0.02
 Overrides = Mapping[str, Mapping[str, str]]
 
@@ -132,7 +131,8 @@ def _links(layout: Layout, spawner: Spawner, python: str) -> ServiceUnit:
         name: {"listen": layout.links[name], "to": layout.port(link.to)}
         for name, link in layout.file.spec.links.items()
     }
-    config.write_bytes(orjson.dumps({"links": links, "ready": str(ready)}))
+    control = str(layout.links_control)
+    config.write_bytes(orjson.dumps({"links": links, "ready": str(ready), "control": control}))
     plan = Plan(Command((python, "-m", "harness.stack.proxy", str(config))))
     return ServiceUnit(LINKS, frozenset(), 30.0, spawner, lambda: plan, lambda: "" if ready.exists() else None)
 

@@ -10,10 +10,11 @@ from typing import Any
 
 from harness.core.errors import HarnessError, UsageError
 from harness.stack import procfs
-from harness.stack.bringup import LINKS, probe_of
+from harness.stack.bringup import probe_of
 from harness.stack.control import Control
 from harness.stack.launch import Launched
-from harness.stack.layout import Layout
+from harness.stack.layout import LINKS, Layout
+from harness.stack.links import Links
 from harness.stack.services import RECIPES
 from harness.stack.units import ending, tail
 
@@ -86,6 +87,11 @@ class Stack:
         if name not in self._layout.links:
             raise UsageError("service-unknown", f"no link {name!r} in the stack", "See stack.yaml.")
         return self._layout.link(name)
+
+    @property
+    def links(self) -> Links:
+        """All links, for faults to be set on them."""
+        return Links(self._layout.links_control, self._layout.links)
 
     def artefact(self, name: str) -> Path:
         """The directory of a built artefact."""

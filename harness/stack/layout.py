@@ -15,6 +15,7 @@ from harness.stack.ports import PortBlock, fixed_port
 from harness.stack.services import RECIPES
 
 HOST = "127.0.0.1"
+LINKS = "links"  # the name of the links' proxy among the services
 
 
 @dataclass
@@ -50,6 +51,11 @@ class Layout:
 
     def link(self, name: str) -> str:
         return f"{HOST}:{self.links[name]}"
+
+    @property
+    def links_control(self) -> Path:
+        """The unix socket on which the links' proxy takes orders."""
+        return self.directory / LINKS / "control"
 
     def service_dir(self, name: str) -> Path:
         return self.directory / name

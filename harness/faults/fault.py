@@ -1,0 +1,110 @@
+"""What every fault is: it says what it touches, is seen to be in force, and is seen to be undone."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, ClassVar, Self
+
+from harness.core.clock import mono_ns, wall_ns
+from harness.core.errors import HarnessError
+from harness.model.events import Event, FaultEvent
+
+
+class Fault(ABC):
+    """Base, and a context manager. `begin` returns when the fault is seen to be in force, `end` when it is seen to be
+    undone. emit: told a FaultEvent at each of the two."""
+
+    name: ClassVar[str]
+
+    def __init__(self, emit: Callable[[Event], None] | None = None) -> None:
+        self._emit = emit
+        self._in_force = False
+        self._last: dict[str, int] = {}
+
+    @property
+    @abstractmethod
+    def touches(self) -> frozenset[str]:
+        """What it breaks, as `link NAME` or `service NAME`: faults that share none of it may be in force together."""
+
+    @abstractmethod
+    def parameters(self) -> dict[str, Any]:
+        """What it was made with, as plain JSON values."""
+
+    @abstractmethod
+    def _apply(self) -> str:
+        """Put it in force and see that it is; returns by what."""
+
+    @abstractmethod
+    def _undo(self) -> str:
+        """Undo it and see that it is; returns by what. Raises HarnessError fault-not-undone."""
+
+    @abstractmethod
+    def _abandon(self) -> None:
+        """Undo what there is of it, whatever that is, and do not raise."""
+
+    @abstractmethod
+    def _counters(self) -> dict[str, int]:
+        """What it has done so far."""
+
+    def _check_met(self, counters: Mapping[str, int]) -> None:  # noqa: B027 (most faults cannot tell)
+        """Raises HarnessError fault-without-effect when nothing met it while it was in force."""
+
+    def counters(self) -> dict[str, int]:
+        """What it has done so far to others than our own probes; after its end, what it did in all."""
+        if self._in_force:
+            self._last = self._counters()
+        return dict(self._last)
+
+    def begin(self) -> None:
+        """Raises HarnessError fault-without-effect when it cannot be seen to be in force; nothing is left then."""
+        if self._in_force:
+            raise RuntimeError(f"{self.name} is in force already")
+        self._last = {}
+        try:
+            how = self._apply()
+            self._in_force = True
+            self._tell("begin", how)
+        except BaseException:  # Ctrl-C too, and an event that could not be written
+            self._in_force = False
+            self._abandon()
+            raise
+
+    def end(self) -> None:
+        """Does nothing unless it is in force. Raises HarnessError: fault-not-undone; fault-without-effect, after it is
+        undone, when nothing met it."""
+        if self._undo_and_tell():
+            self._check_met(self._last)
+
+    def _undo_and_tell(self) -> bool:
+        """Whether there was anything to undo."""
+        if not self._in_force:
+            return False
+        try:
+            how = self._undo()
+        finally:
+            self._in_force = False
+        self._tell("end", how)
+        return True
+
+    def _tell(self, edge: str, how: str) -> None:
+        wall, mono = wall_ns(), mono_ns()
+        if self._emit is not None:
+            touches = tuple(sorted(self.touches))
+            self._emit(FaultEvent(self.name, touches, edge, wall, mono, how, self.parameters(), dict(self._last)))
+
+    def __enter__(self) -> Self:
+        self.begin()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.end()
+            return
+        try:  # what was raised matters more than that nothing met the fault
+            self._undo_and_tell()
+        except HarnessError as undone:
+            error.add_note(f"and then {undone.render()}")

@@ -1,0 +1,38 @@
+"""Slow close: ends are passed on late, data is not."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any, ClassVar
+
+from harness.faults.link_fault import LinkFault, seconds_of
+from harness.faults.probe import Probe
+from harness.stack.links import Links
+
+LONG = 2.0  # seconds; a longer delay is not waited for
+
+
+class SlowClose(LinkFault):
+    """delay: how much later a FIN or RST arrives than it was sent."""
+
+    name = "slow-close"
+    evidence: ClassVar[tuple[str, ...]] = ("held",)
+
+    def __init__(self, links: Links, link: str, delay: str, **more: Any) -> None:
+        super().__init__(links, link, **more)
+        self._delay = seconds_of("delay", delay)
+
+    def settings(self) -> dict[str, Any]:
+        return {"delay": self._delay}
+
+    def _confirm(self, probe: Probe) -> str:
+        wait = min(self._delay * self.ways, LONG)
+        with probe.connect() as client:
+            client.shutdown(socket.SHUT_WR)  # the echo closes in turn
+            client.settimeout(wait * 0.9)
+            try:
+                client.recv(1)
+            except TimeoutError:
+                if probe.counters()["held"]:
+                    return f"the end of a connection did not come within {wait * 0.9 * 1e3:.0f} ms"
+        raise self._without(f"the end of a connection was passed on within {wait * 0.9 * 1e3:.0f} ms")

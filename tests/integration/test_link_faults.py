@@ -1,0 +1,504 @@
+"""Faults on links as a client of the link meets them; and that they are undone, whatever happens to who set them."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import os
+import random
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.core.errors import HarnessError, UsageError
+from harness.faults import (
+    Bandwidth,
+    Blackhole,
+    ConnectionLimit,
+    Corrupt,
+    HalfOpen,
+    Latency,
+    LinkFault,
+    Reset,
+    SlowClose,
+)
+from harness.faults.probe import wait_for
+from harness.model.events import Event, FaultEvent
+from harness.stack.links import Links
+from tests.integration.links_lab import PATIENCE, Lab, Relay, ask, read, seconds_to_ask
+
+A = "a->echo"
+EVERY: dict[str, Callable[[Links], LinkFault]] = {
+    "latency": lambda links: Latency(links, A, "30ms", expect_traffic=False),
+    "latency-both": lambda links: Latency(links, A, "30ms", jitter="30ms", direction="both", expect_traffic=False),
+    "latency-long": lambda links: Latency(links, A, "1m", expect_traffic=False),
+    "bandwidth": lambda links: Bandwidth(links, A, 100_000, expect_traffic=False),
+    "bandwidth-up": lambda links: Bandwidth(links, A, 2e7, direction="up", expect_traffic=False),
+    "reset": lambda links: Reset(links, A, expect_traffic=False),
+    "reset-open": lambda links: Reset(links, A, new=False, expect_traffic=False),
+    "reset-new": lambda links: Reset(links, A, open=False, expect_traffic=False),
+    "blackhole": lambda links: Blackhole(links, A, expect_traffic=False),
+    "blackhole-up": lambda links: Blackhole(links, A, direction="up", expect_traffic=False),
+    "blackhole-down": lambda links: Blackhole(links, A, direction="down", expect_traffic=False),
+    "slow-close": lambda links: SlowClose(links, A, "50ms", expect_traffic=False),
+    "slow-close-down": lambda links: SlowClose(links, A, "50ms", direction="down", expect_traffic=False),
+    "half-open": lambda links: HalfOpen(links, A, expect_traffic=False),
+    "half-open-down": lambda links: HalfOpen(links, A, direction="down", expect_traffic=False),
+    "corrupt": lambda links: Corrupt(links, A, 1e-4, expect_traffic=False),
+    "connection-limit": lambda links: ConnectionLimit(links, A, 3, expect_traffic=False),
+}
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    one = Lab(tmp_path_factory.mktemp("links"))
+    yield one
+    one.close()
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(lab: Lab) -> Iterator[None]:
+    """Every test leaves a link behind that works, and no open connection on it."""
+    yield
+    assert lab.in_force() == []
+    with lab.connect() as client:
+        assert ask(client) == b"hello"
+    assert wait_for(lambda: open_connections(lab) == 0), "connections are left"
+
+
+def open_connections(lab: Lab, link: str = A) -> int:
+    control = lab.links.connect()
+    try:
+        found: int = control.ask("links")["links"][link]["open"]
+        return found
+    finally:
+        control.close()
+
+
+def is_reset(client: socket.socket) -> bool:
+    try:
+        client.sendall(b"x")
+        client.recv(1)
+    except OSError as error:
+        return error.errno in (errno.ECONNRESET, errno.EPIPE)
+    return False
+
+
+def is_turned_away(lab: Lab) -> bool:
+    """Whether a new connection gets RST: while connect(2) still looks, or at the first byte."""
+    try:
+        with lab.connect() as client:
+            return is_reset(client)
+    except ConnectionResetError:
+        return True
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_each_is_confirmed_told_as_events_and_undone(lab: Lab, name: str) -> None:
+    told: list[Event] = []
+    fault = EVERY[name](lab.links)
+    fault._emit = told.append
+    with fault:
+        assert lab.in_force() == [fault.name]
+    begin, end = told
+    assert isinstance(begin, FaultEvent) and isinstance(end, FaultEvent)
+    assert (begin.fault, begin.edge, end.edge) == (fault.name, "begin", "end")
+    assert begin.touches == ("link a->echo",)
+    assert begin.how and end.how
+    assert begin.confirmed_mono_ns < end.confirmed_mono_ns
+    assert set(end.counters.values()) == {0}, "probes are not counted as traffic"
+
+
+# what a user sees
+
+
+def test_latency_shifts_the_median_and_only_while_it_lasts(lab: Lab) -> None:
+    with lab.connect() as client:
+        before = statistics.median(seconds_to_ask(client) for _ in range(15))
+        with Latency(lab.links, A, "80ms") as fault:
+            during = [seconds_to_ask(client) for _ in range(15)]
+            assert fault.counters()["delayed"] == 15
+        after = statistics.median(seconds_to_ask(client) for _ in range(15))
+    assert min(during) >= 0.08
+    assert statistics.median(during) - before > 0.07
+    assert after < 0.08
+
+
+def test_latency_in_both_directions_counts_twice(lab: Lab) -> None:
+    with lab.connect() as client, Latency(lab.links, A, "40ms", direction="both"):
+        assert seconds_to_ask(client) >= 0.08
+
+
+def test_bandwidth_is_shared_by_the_connections_of_the_link(lab: Lab) -> None:
+    took: list[float] = []
+
+    def transfer() -> None:
+        with lab.connect() as client:
+            began = time.monotonic()
+            assert ask(client, bytes(20_000)) == bytes(20_000)
+            took.append(time.monotonic() - began)
+
+    with Bandwidth(lab.links, A, 100_000, direction="down") as fault:
+        threads = [threading.Thread(target=transfer) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(PATIENCE)
+        counters = fault.counters()
+    assert len(took) == 2
+    assert max(took) >= 0.38, "40,000 bytes at 100,000 a second"
+    assert (counters["bytes"], counters["connections"]) == (40_000, 2)
+    assert counters["throttled"] > 10
+
+
+def test_reset_ends_open_connections_and_new_ones(lab: Lab) -> None:
+    ends = len(lab.servers[A].ends)
+    with lab.connect() as client:
+        assert ask(client) == b"hello"
+        with Reset(lab.links, A) as fault:
+            with pytest.raises(ConnectionResetError):
+                client.recv(1)
+            assert is_turned_away(lab)
+            assert wait_for(lambda: lab.servers[A].ends[ends:] == ["reset"]), "the server's end too, and no second one"
+            assert (fault.counters()["reset"], fault.counters()["refused"]) == (1, 1)
+
+
+def test_reset_of_open_connections_alone_lets_new_ones_in(lab: Lab) -> None:
+    with lab.connect() as client:
+        assert ask(client) == b"hello"
+        with Reset(lab.links, A, new=False), lab.connect() as late:
+            assert ask(late) == b"hello"
+            assert is_reset(client)
+
+
+def test_reset_of_new_connections_alone_leaves_open_ones(lab: Lab) -> None:
+    with lab.connect() as client:
+        assert ask(client) == b"hello"
+        with Reset(lab.links, A, open=False):
+            assert is_turned_away(lab)
+            assert ask(client) == b"hello"
+
+
+def test_a_blackhole_is_silence_and_then_a_reset_for_who_lost_something(lab: Lab) -> None:
+    with lab.connect() as talker, lab.connect() as sleeper:
+        assert ask(talker) == ask(sleeper) == b"hello"
+        with Blackhole(lab.links, A) as fault:
+            talker.sendall(b"anyone?")
+            talker.settimeout(0.3)
+            with pytest.raises(TimeoutError):
+                talker.recv(1)
+            with lab.connect() as late:  # connecting is possible, and that is all
+                late.settimeout(0.3)
+                late.sendall(b"?")
+                with pytest.raises(TimeoutError):
+                    late.recv(1)
+            assert fault.counters()["swallowed"] == len(b"anyone?" + b"?")
+        talker.settimeout(PATIENCE)
+        with pytest.raises(ConnectionResetError):
+            talker.recv(1)
+        assert ask(sleeper) == b"hello", "its stream has no hole"
+
+
+def test_a_blackhole_upwards_lets_the_server_speak(lab: Lab) -> None:
+    with lab.connect() as client:
+        with Blackhole(lab.links, A, direction="up") as fault:
+            client.sendall(b"lost")
+            assert wait_for(lambda: fault.counters()["swallowed"] == 4)
+        assert is_reset(client)
+
+
+def test_slow_close_delays_the_end_and_not_the_data(lab: Lab) -> None:
+    with lab.connect() as client, SlowClose(lab.links, A, "300ms", direction="down") as fault:
+        assert ask(client) == b"hello"
+        began = time.monotonic()
+        client.sendall(b"close\n")
+        assert client.recv(1) == b""
+        assert time.monotonic() - began >= 0.3
+        assert fault.counters()["held"] == 1
+
+
+def test_half_open_hides_that_the_server_has_gone_until_it_ends(lab: Lab) -> None:
+    with lab.connect() as client:
+        assert ask(client) == b"hello"
+        with HalfOpen(lab.links, A, direction="down") as fault:
+            client.sendall(b"close\n")
+            assert wait_for(lambda: fault.counters()["held"] == 1)
+            client.settimeout(0.3)
+            for _ in range(2):  # the second is sent to a server that has answered the first with RST
+                client.sendall(b"still there?")
+                with pytest.raises(TimeoutError):
+                    client.recv(1)
+        client.settimeout(PATIENCE)
+        with contextlib.suppress(ConnectionResetError):
+            assert client.recv(1) == b""
+
+
+def test_half_open_hides_that_the_client_has_gone(lab: Lab) -> None:
+    ends = len(lab.servers[A].ends)
+    client = lab.connect()
+    assert ask(client) == b"hello"
+    with HalfOpen(lab.links, A, direction="up") as fault:
+        client.close()
+        assert wait_for(lambda: fault.counters()["held"] >= 1)
+        assert len(lab.servers[A].ends) == ends
+    assert wait_for(lambda: len(lab.servers[A].ends) == ends + 1)
+
+
+def test_corruption_changes_about_the_share_and_the_same_places_with_one_seed(lab: Lab) -> None:
+    data = random.Random(1).randbytes(200_000)
+
+    def places(seed: int) -> set[int]:
+        with Corrupt(lab.links, A, 1e-3, direction="down", seed=seed) as fault, lab.connect() as client:
+            thread = threading.Thread(target=client.sendall, args=(data,))
+            thread.start()
+            got = read(client, len(data))
+            thread.join()
+            found = {at for at, (one, other) in enumerate(zip(data, got, strict=True)) if one != other}
+            assert fault.counters()["corrupted"] == len(found)
+        return found
+
+    assert 100 < len(places(1)) < 320
+
+
+def test_a_connection_limit_refuses_one_more_and_takes_it_when_one_has_left(lab: Lab) -> None:
+    with ConnectionLimit(lab.links, A, 2) as fault:
+        first, second = lab.connect(), lab.connect()
+        assert ask(first) == ask(second) == b"hello"
+        assert is_turned_away(lab)
+        first.close()
+        assert wait_for(lambda: open_connections(lab) == 1)
+        with lab.connect() as fourth:
+            assert ask(fourth) == b"hello"
+        second.close()
+        assert fault.counters()["refused"] == 1
+
+
+# bytes, order, and faults side by side
+
+
+@pytest.mark.parametrize("size", [1, 50_000])
+def test_bytes_arrive_whole_and_in_order_under_latency_jitter_and_bandwidth(lab: Lab, size: int) -> None:
+    pieces = [random.Random(n).randbytes(size) for n in range(60)]
+    data = b"".join(pieces)
+    slow = Latency(lab.links, A, "20ms", jitter="20ms", direction="both", seed=3)
+    with slow, Bandwidth(lab.links, A, 8e6, expect_traffic=size > 1), lab.connect() as client:
+
+        def send() -> None:
+            for piece in pieces:
+                client.sendall(piece)
+            client.shutdown(socket.SHUT_WR)
+
+        thread = threading.Thread(target=send)
+        thread.start()
+        got = read(client, len(data))
+        thread.join(PATIENCE)
+        assert client.recv(1) == b"", "and the end after the last byte"
+    assert got == data
+
+
+def test_what_latency_holds_arrives_at_once_and_in_order_when_it_ends(lab: Lab) -> None:
+    with lab.connect() as client:
+        assert ask(client) == b"hello"
+        with Latency(lab.links, A, "10m") as fault:
+            for number in range(50):
+                client.sendall(b"%03d" % number)
+            assert wait_for(lambda: fault.counters()["bytes"] == 150)
+        client.sendall(b"end")
+        assert read(client, 153) == b"".join(b"%03d" % number for number in range(50)) + b"end"
+
+
+def test_a_stream_larger_than_what_may_be_under_way_slows_its_sender(lab: Lab) -> None:
+    data = random.Random(5).randbytes(24 << 20)
+    with lab.connect() as client, Latency(lab.links, A, "30ms", direction="both"):
+        thread = threading.Thread(target=client.sendall, args=(data,))
+        thread.start()
+        assert read(client, len(data)) == data
+        thread.join(PATIENCE)
+
+
+def test_two_faults_on_one_link_add_up_and_end_apart(lab: Lab) -> None:
+    with lab.connect() as client:
+        with Latency(lab.links, A, "60ms"):
+            with Latency(lab.links, A, "50ms", direction="up"), Corrupt(lab.links, A, 1.0, direction="up") as changed:
+                client.sendall(b"hello")
+                began = time.monotonic()
+                assert read(client, 5) != b"hello"
+                assert time.monotonic() - began >= 0.1
+                assert changed.counters()["corrupted"] == 5
+                assert sorted(lab.in_force()) == ["corrupt", "latency", "latency"]
+            assert seconds_to_ask(client) >= 0.06
+        assert ask(client) == b"hello"
+
+
+def test_a_fault_can_be_confirmed_and_undone_while_another_stops_everything(lab: Lab) -> None:
+    with Blackhole(lab.links, A, expect_traffic=False), Latency(lab.links, A, "5ms", expect_traffic=False):
+        pass
+
+
+def test_a_fault_on_one_link_leaves_the_other_alone(lab: Lab) -> None:
+    with lab.connect("b->echo") as other:
+        for make in EVERY.values():
+            with make(lab.links):
+                assert ask(other) == b"hello"
+                with lab.connect("b->echo") as late:
+                    assert ask(late) == b"hello"
+
+
+# undone, whatever happens
+
+
+def test_an_exception_undoes_it_and_is_what_is_raised(lab: Lab) -> None:
+    with pytest.raises(ZeroDivisionError), Latency(lab.links, A, "1m"):
+        _ = 1 // 0
+    assert lab.in_force() == []
+
+
+def test_an_event_that_cannot_be_written_leaves_no_fault(lab: Lab) -> None:
+    def full(event: Event) -> None:
+        raise OSError(errno.ENOSPC, "no space")
+
+    with pytest.raises(OSError, match="no space"):
+        Latency(lab.links, A, "5ms", emit=full).begin()
+    assert wait_for(lambda: lab.in_force() == [])
+
+
+CLIENT = """
+import sys, time
+from pathlib import Path
+from harness.faults import {kind}
+from harness.stack.links import Links
+with {kind}(Links(Path({control!r}), {near!r}), {link!r}, {arguments} expect_traffic=False):
+    print("in force", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM], ids=lambda signum: signum.name)
+@pytest.mark.parametrize(("kind", "arguments"), [("Latency", "'10m',"), ("Blackhole", ""), ("Reset", "")])
+def test_the_end_of_the_client_ends_the_fault(lab: Lab, kind: str, arguments: str, signum: signal.Signals) -> None:
+    text = CLIENT.format(kind=kind, arguments=arguments, control=str(lab.links.control), near=dict(lab.near), link=A)
+    with subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as client:
+        assert client.stdout is not None
+        assert client.stdout.readline() == b"in force\n"
+        assert lab.in_force() == [kind.lower()]
+        client.send_signal(signum)
+        client.wait(PATIENCE)
+    assert wait_for(lambda: lab.in_force() == [])
+    with lab.connect() as after:
+        assert ask(after) == b"hello"
+
+
+def test_a_forked_child_does_not_keep_it_alive(lab: Lab) -> None:
+    fault = Latency(lab.links, A, "10m", expect_traffic=False)
+    fault.begin()
+    wait, go = os.pipe()
+    pid = os.fork()
+    if pid == 0:  # holds whatever it has inherited until the pipe is closed
+        os.close(go)
+        os.read(wait, 1)
+        os._exit(0)
+    os.close(wait)
+    try:
+        fault._abandon()  # as the kernel does when this process ends
+        assert wait_for(lambda: lab.in_force() == [])
+    finally:
+        os.close(go)
+        os.waitpid(pid, 0)
+
+
+def test_it_ends_by_itself_after_its_time_and_that_is_no_error(lab: Lab) -> None:
+    told: list[Event] = []
+    with lab.connect() as client, Latency(lab.links, A, "20ms", lasting="400ms", emit=told.append):
+        assert seconds_to_ask(client) >= 0.02
+        assert wait_for(lambda: lab.in_force() == [])
+        assert ask(client) == b"hello"
+    end = told[-1]
+    assert isinstance(end, FaultEvent) and end.how.startswith("it had ended by itself")
+
+
+# errors
+
+
+def test_a_fault_that_nothing_met_is_an_error_though_it_is_undone(lab: Lab) -> None:
+    with pytest.raises(HarnessError) as raised, Latency(lab.links, A, "5ms"):
+        pass
+    assert raised.value.slug == "fault-without-effect"
+    assert "nothing met it" in raised.value.cause
+
+
+@pytest.mark.parametrize(("make", "slug", "word"), [
+    (lambda links: Latency(links, "a->ecko", "5ms"), "link-unknown", "'a->echo'"),
+    (lambda links: Latency(links, A, "5 parsecs"), "fault-parameter", "5 parsecs"),
+    (lambda links: Latency(links, A, "5ms", jitter="6ms"), "fault-parameter", "jitter"),
+    (lambda links: Latency(links, A, "5ms", direction="sideways"), "fault-parameter", "sideways"),
+    (lambda links: Latency(links, A, "0s"), "fault-parameter", "no fault"),
+    (lambda links: Bandwidth(links, A, 0), "fault-parameter", "rate"),
+    (lambda links: Corrupt(links, A, 1.5), "fault-parameter", "1.5"),
+    (lambda links: ConnectionLimit(links, A, 5000), "fault-parameter", "5000"),
+    (lambda links: Reset(links, A, open=False, new=False), "fault-parameter", "neither"),
+    (lambda links: SlowClose(links, A, "0s"), "fault-parameter", "delay"),
+])  # fmt: skip
+def test_what_cannot_be_is_refused(lab: Lab, make: Callable[[Links], LinkFault], slug: str, word: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        make(lab.links).begin()
+    assert raised.value.slug == slug
+    assert word in raised.value.cause
+
+
+def test_a_fault_that_a_probe_does_not_see_is_an_error_and_nothing_is_left(lab: Lab, tmp_path: Path) -> None:
+    def set_next_to_nothing(request: dict[str, Any]) -> dict[str, Any]:
+        nothing = {"fault": "latency", "parameters": {"delay": 1e-6}, "direction": "down"}
+        return request | nothing if request["op"] == "set" else request
+
+    with Relay(tmp_path / "control", lab.links.control, set_next_to_nothing) as relay:
+        for make in EVERY.values():
+            with pytest.raises(HarnessError) as raised:
+                make(Links(relay.path, lab.near)).begin()
+            assert raised.value.slug == "fault-without-effect"
+            assert wait_for(lambda: lab.in_force() == [])
+
+
+def test_a_fault_that_stays_is_an_error(lab: Lab, tmp_path: Path) -> None:
+    def never_end(request: dict[str, Any]) -> dict[str, Any]:
+        return request | {"op": "counters"} if request["op"] == "end" else request
+
+    with Relay(tmp_path / "control", lab.links.control, never_end) as relay:
+        fault = Latency(Links(relay.path, lab.near), A, "20ms")
+        fault.begin()
+        with pytest.raises(HarnessError) as raised:
+            fault.end()
+        assert raised.value.slug == "fault-not-undone"
+        assert wait_for(lambda: lab.in_force() == []), "the connection has ended, and the fault with it"
+
+
+def test_a_proxy_that_is_gone_is_told(tmp_path: Path) -> None:
+    lab = Lab(tmp_path)
+    fault = Latency(lab.links, A, "5ms")
+    fault.begin()
+    lab.close()
+    for call in (fault.end, Latency(lab.links, A, "5ms").begin):
+        with pytest.raises(HarnessError) as raised:
+            call()
+        assert raised.value.slug == "links-lost"
+
+
+def test_the_control_channel_survives_whatever_is_sent(lab: Lab) -> None:
+    for line in (b"\n", b"[]\n", b"{}\n", b'{"op": 1}\n', b"\xff\n", b"x" * 100_000, b'{"op": "end", "id": "?"}\n'):
+        with socket.socket(socket.AF_UNIX) as raw:
+            raw.settimeout(PATIENCE)
+            raw.connect(str(lab.links.control))
+            raw.sendall(line)
+            raw.shutdown(socket.SHUT_WR)
+            answer = b"".join(itertools.takewhile(bool, iter(lambda raw=raw: raw.recv(4096), None)))
+            assert answer == b"" or b'"ok":false' in answer
+    assert lab.in_force() == []

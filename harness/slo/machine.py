@@ -135,9 +135,8 @@ class MachineState:
             reason = (
                 f"the machine was not watched to the end of the steady phase: {self.record.ended or 'nothing was read'}"
             )
-            evidence = {MACHINE_EVIDENCE: "ended"}
-            slug = "machine-unwatched"
-            return [Finding(_STEAL, "machine", Outcome.NO_DATA, reason=reason, slug=slug, evidence=evidence)]
+            ended = Finding(_STEAL, "machine", Outcome.NO_DATA, reason=reason, slug="machine-unwatched")
+            return [replace(ended, evidence={MACHINE_EVIDENCE: "ended"})]
         return [self._steal_finding(judged), self._stalls_finding()]
 
     def _steal_finding(self, judged: Sequence[Finding]) -> Finding:

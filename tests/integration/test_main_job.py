@@ -33,6 +33,7 @@ def test_a_promise_that_holds_passes_with_its_evidence(slo_session: Session, tmp
     assert finding(done, "thresholds/latency").samples == 440  # the steady phase alone
     assert finding(done, "thresholds/recall").samples == 440
     assert sum(one.source == "prometheus" for one in done.verdict.findings) >= 2
+    assert finding(done, "machine/stalls").samples > 100  # the machine was watched meanwhile
 
     again = canonical(judge(RunDir(done.run.path)).as_dict())
     assert again == (done.run.path / "verdict.json").read_bytes()

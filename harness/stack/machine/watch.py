@@ -1,9 +1,9 @@
 """Watches the machine: what the hypervisor takes, and how late a process wakes that only sleeps. In a process of its
 own, so that what else goes on in ours is not taken for a stall; run by its path, for the standard library is enough.
 
-    python -I -S .../harness/stack/machine/watch.py OUT.jsonl PERIOD_NS [--each]
+    python -I -S .../harness/stack/machine/watch.py OUT.jsonl PERIOD_NS PARENT [--each]
 
-It appends a line a second to OUT.jsonl, until SIGTERM or the end of its parent: harness.model.machine.Reading, with
+It appends a line a second to OUT.jsonl, until SIGTERM or the end of the process PARENT: harness.model.machine.Reading, with
 --each also the lateness of every wake as `late`.
 """
 
@@ -56,8 +56,8 @@ def first_in_line() -> str:
 class Watch:
     """Sleeps `period_ns` at a time and says every second what it saw."""
 
-    def __init__(self, out: int, period_ns: int, *, each: bool) -> None:
-        self._out, self._period, self._each = out, period_ns, each
+    def __init__(self, out: int, period_ns: int, parent: int, *, each: bool) -> None:
+        self._out, self._period, self._parent, self._each = out, period_ns, parent, each
         self._over = False
 
     def stop(self, *_: object) -> None:
@@ -65,10 +65,10 @@ class Watch:
 
     def run(self) -> None:
         """Until stop() is called, or the parent is gone."""
-        parent, period = os.getppid(), self._period
+        period = self._period
         self._say({"period_ns": period, "scheduling": first_in_line()})
         self._tell(0, 0, 0, [])
-        while not self._over and os.getppid() == parent:
+        while not self._over and os.getppid() == self._parent:
             until = time.monotonic_ns() + _SECOND
             wakes = worst = due = 0
             late: list[int] = []
@@ -98,7 +98,7 @@ class Watch:
 
 def main() -> None:
     out = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    watch = Watch(out, int(sys.argv[2]), each="--each" in sys.argv)
+    watch = Watch(out, int(sys.argv[2]), int(sys.argv[3]), each="--each" in sys.argv)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's; who started us ends us
     signal.signal(signal.SIGTERM, watch.stop)
     watch.run()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -32,7 +33,7 @@ class Watcher:
         return self._process.pid if self._process is not None else None
 
     def start(self) -> None:
-        command = [sys.executable, "-I", "-S", watch.__file__, str(self._out), str(self._period)]
+        command = [sys.executable, "-I", "-S", watch.__file__, str(self._out), str(self._period), str(os.getpid())]
         try:
             self._process = subprocess.Popen(
                 [*command, *(["--each"] if self._each else [])], stdin=subprocess.DEVNULL, start_new_session=True

@@ -3,8 +3,8 @@ own, so that what else goes on in ours is not taken for a stall; run by its path
 
     python -I -S .../harness/stack/machine/watch.py OUT.jsonl PERIOD_NS PARENT [--each]
 
-It appends a line a second to OUT.jsonl, until SIGTERM or the end of the process PARENT: harness.model.machine.Reading, with
---each also the lateness of every wake as `late`.
+It appends a line a second to OUT.jsonl, until SIGTERM or the end of the process PARENT, which started it: a
+harness.model.machine.Reading, with --each also the lateness of every wake as `late`.
 """
 
 from __future__ import annotations

@@ -232,6 +232,12 @@ def test_only_what_was_stolen_in_the_steady_phase_counts() -> None:
     assert machine.steal(ORIGIN, ORIGIN + (STEADY + 1) * SECOND) == pytest.approx(1300 / 2200)
 
 
+def test_counters_that_stand_still_say_nothing() -> None:
+    same = record(steal=0.0).readings[0]
+    readings = tuple(replace(same, wall_ns=ORIGIN + second * SECOND) for second in range(-1, STEADY + 2))
+    assert MachineRecord(10 * MS, "fifo", "", readings).steal(ORIGIN, ORIGIN + STEADY * SECOND) is None
+
+
 def test_steal_that_the_kernel_keeps_to_itself_is_unknown(tmp_path: Path) -> None:
     run = recorded(tmp_path, [(LATENCY, "p(99)<100ms")], machine=record(steal=None))
     found = about_machine(run)["steal"]

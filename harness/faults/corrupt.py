@@ -16,8 +16,8 @@ CHUNK = 1 << 16
 
 
 class Corrupt(LinkFault):
-    """rate: the share of bytes that are changed to another value, from 1e-6 to 1. With one seed and one order of
-    connections the same places of the streams change, however they are cut into pieces."""
+    """rate: the share of bytes that are changed to another value, from 1e-6 to 1. With one seed the same places change
+    in the first, second, ... connection that meets the fault, however the streams are cut into pieces."""
 
     name = "corrupt"
     evidence: ClassVar[tuple[str, ...]] = ("corrupted",)

@@ -18,7 +18,6 @@ class Connection:
     """A client's connection and, once dialled, the server's. probe: the only fault that applies to it, or ''."""
 
     link: Link
-    number: int
     client: Side
     probe: str = ""
     server: Side | None = None
@@ -57,13 +56,21 @@ class Active:
     ended_by: str = ""
     counters: Counters = field(default_factory=Counters)
     probes: Counters = field(default_factory=Counters)
-    met: set[Connection] = field(default_factory=set)
+    met: dict[Connection, int] = field(default_factory=dict)
     harmed: set[Connection] = field(default_factory=set)
     limit: Call | None = None  # what ends it by itself
 
     def counters_of(self, connection: Connection) -> Counters:
         """Probes of the harness are counted apart: they are no evidence that anybody else met the fault."""
         return self.probes if connection.probe else self.counters
+
+    def meet(self, connection: Connection) -> int:
+        """Count a connection that meets it; its number among those, from 0."""
+        if connection not in self.met:
+            counters = self.counters_of(connection)
+            self.met[connection] = counters.connections
+            counters.connections += 1
+        return self.met[connection]
 
     def begin(self, seconds: float | None) -> None:
         """Put it in force, for `seconds` at most."""
@@ -107,13 +114,11 @@ class Link:
         self.counters = LinkCounters()
         self.expected: dict[int, str] = {}  # port that a probe will come from -> the fault that it is for
         self._connections: set[Connection] = set()
-        self._number = 0
 
     def admit(self, client: Side, peername: Any) -> int | None:
         """The port to dial for a new connection, or None if it is to be reset."""
         probe = self.expected.pop(peername[1], "") if self.expected and peername else ""
-        connection = client.connection = Connection(self, self._number, client, probe)
-        self._number += not probe
+        connection = client.connection = Connection(self, client, probe)
         for act in self.faults:
             if probe in ("", act.id):
                 others = sum(one.probe == probe for one in self._connections)
@@ -132,7 +137,7 @@ class Link:
             self._connections.remove(connection)
             self.counters.open -= not connection.probe
             for act in self.faults:
-                act.met.discard(connection)
+                act.met.pop(connection, None)
                 act.harmed.discard(connection)
 
     def subject_to(self, act: Active) -> list[Connection]:

@@ -72,12 +72,9 @@ class Pipe:
 
     def _flow(self, act: Active) -> Flow:
         if act not in self._flows:
-            connection, direction = self._source.connection, self._source.direction
-            rng = random.Random(f"{act.seed}/{connection.number}/{direction}")
-            self._flows[act] = Flow(direction, rng, act.counters_of(connection))
-            if connection not in act.met:
-                act.met.add(connection)
-                self._flows[act].counters.connections += 1
+            direction, counters = self._source.direction, act.counters_of(self._source.connection)
+            rng = random.Random(f"{act.seed}/{act.meet(self._source.connection)}/{direction}")
+            self._flows[act] = Flow(direction, rng, counters)
         return self._flows[act]
 
     def _put(self, kind: Kind, data: bytes) -> None:

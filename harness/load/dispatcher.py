@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from itertools import takewhile
 from typing import Any
 
+from harness.core.timer import AbsoluteTimer
 from harness.load.arrivals import ArrivalLog
 from harness.load.http_connection import READ, Runtime
-from harness.core.timer import AbsoluteTimer
 
 BATCH = 64  # arrivals dispatched before replies are read again
 

@@ -378,8 +378,9 @@ def test_an_event_that_cannot_be_written_leaves_no_fault(lab: Lab) -> None:
     def full(event: Event) -> None:
         raise OSError(errno.ENOSPC, "no space")
 
+    fault = Latency(lab.links, A, "5ms", emit=full)  # held on to, so that nothing is closed because it is forgotten
     with pytest.raises(OSError, match="no space"):
-        Latency(lab.links, A, "5ms", emit=full).begin()
+        fault.begin()
     assert wait_for(lambda: lab.in_force() == [])
 
 
@@ -479,12 +480,13 @@ def test_a_fault_that_a_probe_does_not_see_is_an_error_and_nothing_is_left(lab: 
             assert wait_for(lambda: lab.in_force() == [])
 
 
-def test_a_fault_that_stays_is_an_error(lab: Lab, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["latency", "connection-limit"])  # an echo shows the one, the proxy's list the other
+def test_a_fault_that_stays_is_an_error(lab: Lab, tmp_path: Path, name: str) -> None:
     def never_end(request: dict[str, Any]) -> dict[str, Any]:
         return request | {"op": "counters"} if request["op"] == "end" else request
 
     with Relay(tmp_path / "control", lab.links.control, never_end) as relay:
-        fault = Latency(Links(relay.path, lab.near), A, "20ms")
+        fault = EVERY[name](Links(relay.path, lab.near))
         fault.begin()
         with pytest.raises(HarnessError) as raised:
             fault.end()

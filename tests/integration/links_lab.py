@@ -13,11 +13,43 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from harness.faults import (
+    Bandwidth,
+    Blackhole,
+    ConnectionLimit,
+    Corrupt,
+    HalfOpen,
+    Latency,
+    LinkFault,
+    Reset,
+    SlowClose,
+)
+from harness.faults.probe import wait_for
 from harness.stack.links import Links
 from harness.stack.ports import PortBlock
 
 HOST = "127.0.0.1"
 PATIENCE = 20.0
+A = "a->echo"
+EVERY: dict[str, Callable[[Links], LinkFault]] = {
+    "latency": lambda links: Latency(links, A, "30ms", expect_traffic=False),
+    "latency-both": lambda links: Latency(links, A, "30ms", jitter="30ms", direction="both", expect_traffic=False),
+    "latency-long": lambda links: Latency(links, A, "1m", expect_traffic=False),
+    "bandwidth": lambda links: Bandwidth(links, A, 100_000, expect_traffic=False),
+    "bandwidth-up": lambda links: Bandwidth(links, A, 2e7, direction="up", expect_traffic=False),
+    "reset": lambda links: Reset(links, A, expect_traffic=False),
+    "reset-open": lambda links: Reset(links, A, new=False, expect_traffic=False),
+    "reset-new": lambda links: Reset(links, A, open=False, expect_traffic=False),
+    "blackhole": lambda links: Blackhole(links, A, expect_traffic=False),
+    "blackhole-up": lambda links: Blackhole(links, A, direction="up", expect_traffic=False),
+    "blackhole-down": lambda links: Blackhole(links, A, direction="down", expect_traffic=False),
+    "slow-close": lambda links: SlowClose(links, A, "50ms", expect_traffic=False),
+    "slow-close-down": lambda links: SlowClose(links, A, "50ms", direction="down", expect_traffic=False),
+    "half-open": lambda links: HalfOpen(links, A, expect_traffic=False),
+    "half-open-down": lambda links: HalfOpen(links, A, direction="down", expect_traffic=False),
+    "corrupt": lambda links: Corrupt(links, A, 1e-4, expect_traffic=False),
+    "connection-limit": lambda links: ConnectionLimit(links, A, 3, expect_traffic=False),
+}
 
 
 class EchoServer:
@@ -82,6 +114,22 @@ class Lab:
         control = self.links.connect()
         try:
             return [one["fault"] for one in control.ask("faults")["faults"]]
+        finally:
+            control.close()
+
+    def check_clean(self) -> None:
+        """No fault is left, the link works, and no connection on it is open."""
+        assert self.in_force() == []
+        with self.connect() as client:
+            assert ask(client) == b"hello"
+        assert wait_for(lambda: self.open_connections() == 0), "connections are left"
+
+    def open_connections(self, link: str = A) -> int:
+        """Those of others than our own probes."""
+        control = self.links.connect()
+        try:
+            found: int = control.ask("links")["links"][link]["open"]
+            return found
         finally:
             control.close()
 

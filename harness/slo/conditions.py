@@ -15,7 +15,7 @@ def judge_generator(samples: Samples, max_lateness_ns: int, workers: int = 1) ->
     """Every scheduled arrival was sent, by workers that reported in full, in time (p99 of lateness). workers: how many
     there were to be."""
     identity, source = "generator/arrivals", "generator"
-    if missing := workers - len(samples.workers):
+    if (missing := workers - len(samples.workers)) > 0:
         there = ", ".join(worker.name for worker in samples.workers)
         reason = f"{missing} of {workers} load workers left no file; there is only {there}"
         return Finding(identity, source, Outcome.ERROR, reason=reason, slug="worker-incomplete")

@@ -57,8 +57,11 @@ class Run:
         self.plan = LoadPlan(
             str(validation.scenario), load.rate, load.warmup, load.duration, target.host, workers=workers
         )
+        described = validation.as_dict()
+        described["load"]["workers"] = workers
         self.run.write(
-            "plan.json", {**validation.as_dict(), "objectives": [], "allowed_unvalidated": False, "abort_grace": SECOND}
+            "plan.json",
+            {**described, "objectives": [], "allowed_unvalidated": False, "abort_grace": SECOND},
         )
         before, writer = target.counts(), self.run.writer("gate")
         self.events: list[object] = []

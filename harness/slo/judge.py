@@ -88,13 +88,26 @@ def _conditions(run: RunDir, plan: dict[str, Any], samples: Samples) -> list[Fin
     counters = _optional(run, EVIDENCE) or {}
     for name in samples.request_names():
         findings.append(judge_counts(name, samples.counts(name).sent, counters.get(name)))
-        if unsettled := judge_stationarity(name, samples):
+        if unsettled := judge_stationarity(name, samples, _tightest(plan, name)):
             findings.append(unsettled)
     if raised := judge_exceptions(samples):
         findings.append(raised)
     if samples.workers:
         findings.append(judge_generator(samples, plan["load"]["maxLateness"], plan["load"].get("workers", 1)))
     return findings
+
+
+def _tightest(plan: dict[str, Any], name: str) -> float | None:
+    """The lowest upper bound on the latency of requests called `name`, in seconds."""
+    bounds = [
+        one.value
+        for one in (parse_threshold(*texts) for texts in plan["thresholds"])
+        if one.metric == "latency"
+        and one.unit == "s"
+        and one.operator in ("<", "<=")
+        and one.tags.get("name", name) == name
+    ]
+    return min(bounds, default=None)
 
 
 def _not_judged(plan: dict[str, Any], outcome: Outcome) -> list[Finding]:

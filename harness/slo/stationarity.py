@@ -15,14 +15,17 @@ from harness.slo.statistics.trend import trend
 MOST_BLOCKS, LEAST_BLOCKS = 20, 8
 LEAST_IN_BLOCK = 5  # samples, or its median says little
 CHANCE = 0.01  # of calling a settled run unsettled
+MATTERS = 0.1  # of the tightest bound
 CHANGE = 0.25  # of the median over the steady phase: less is not worth a verdict
 
 
-def judge_stationarity(name: str, samples: Samples) -> Finding | None:
+def judge_stationarity(name: str, samples: Samples, tightest: float | None = None) -> Finding | None:
     """Whether the median latency of requests called `name` has a trend over the steady phase, of at least CHANGE and
     beyond chance. A trend makes the run inconclusive: longer, or later, it would have shown something else.
 
-    None where the phase is too short to tell, or the requests too few: 8 blocks of whole seconds with 5 samples each.
+    tightest: the lowest bound on this latency in seconds, if there is one: a change of less than MATTERS of it is no
+    reason to doubt what is promised. None where the phase is too short to tell, or the requests too few: 8 blocks of
+    whole seconds with 5 samples each.
     """
     series = samples.select("latency", {"name": name})
     if series.count == 0:
@@ -33,13 +36,14 @@ def judge_stationarity(name: str, samples: Samples) -> Finding | None:
         return None
     found, middle = trend(medians), float(np.median(medians))
     share = found.change / middle if middle else 0.0
-    settled = found.chance > CHANCE or abs(share) < CHANGE
+    little = tightest is not None and abs(found.change) / 1e9 < MATTERS * tightest
+    settled = found.chance > CHANCE or abs(share) < CHANGE or little
     reason = "" if settled else _reason(found.change, medians, middle, blocks.seconds)
     return Finding(
         f"stationarity/latency{{name:{name}}}",
         "client",
         Outcome.PASS if settled else Outcome.INCONCLUSIVE,
-        observed=abs(share) if found.chance <= CHANCE else 0.0,
+        observed=0.0 if settled else abs(share),
         operator="<",
         target=CHANGE,
         unit="%",

@@ -14,13 +14,13 @@ from harness.slo.statistics.trend import trend
 from tests.proofs.streams import series_of
 
 
-def judged(milliseconds: npt.NDArray[np.float64], *, rate: int = 60) -> Finding | None:
+def judged(milliseconds: npt.NDArray[np.float64], *, rate: int = 60, tightest: float | None = None) -> Finding | None:
     """Each second has `rate` latencies around its value."""
     random = np.random.default_rng(5)
     values = np.repeat(milliseconds, rate) * random.lognormal(0, 0.3, milliseconds.size * rate)
     samples = Samples()
     samples._selected["latency", (("name", "search"),), "steady"] = series_of(values, milliseconds.size)
-    return judge_stationarity("search", samples)
+    return judge_stationarity("search", samples, tightest)
 
 
 def test_a_settled_run_passes() -> None:
@@ -57,6 +57,13 @@ def test_one_bad_stretch_at_the_end_is_no_trend() -> None:
 def test_a_drift_that_does_not_matter_passes() -> None:
     found = judged(np.linspace(10, 11, 60), rate=500)
     assert found is not None and found.outcome is Outcome.PASS
+
+
+def test_a_drift_far_below_the_bound_is_no_reason_to_doubt_it() -> None:
+    values = np.linspace(10, 20, 60)
+    far, near = judged(values, tightest=4.0), judged(values, tightest=0.8)
+    assert far is not None and far.outcome is Outcome.PASS
+    assert near is not None and near.outcome is Outcome.INCONCLUSIVE
 
 
 def test_what_is_too_short_to_tell_is_not_told() -> None:

@@ -35,17 +35,18 @@ def judge_stationarity(name: str, samples: Samples, tightest: float | None = Non
     if len(medians) < LEAST_BLOCKS:
         return None
     found, middle = trend(medians), float(np.median(medians))
-    share = found.change / middle if middle else 0.0
-    little = tightest is not None and abs(found.change) / 1e9 < MATTERS * tightest
-    settled = found.chance > CHANCE or abs(share) < CHANGE or little
+    share = abs(found.change) / middle if middle else 0.0
+    by_chance = found.chance > CHANCE
+    allowed = CHANGE if tightest is None or not middle else max(CHANGE, MATTERS * tightest * 1e9 / middle)
+    settled = by_chance or share < allowed
     reason = "" if settled else _reason(found.change, medians, middle, blocks.seconds)
     return Finding(
         f"stationarity/latency{{name:{name}}}",
         "client",
         Outcome.PASS if settled else Outcome.INCONCLUSIVE,
-        observed=0.0 if settled else abs(share),
+        observed=None if by_chance else share,  # of no trend there is no size to tell
         operator="<",
-        target=CHANGE,
+        target=allowed,
         unit="%",
         samples=series.count,
         reason=reason,

@@ -25,7 +25,7 @@ def judged(milliseconds: npt.NDArray[np.float64], *, rate: int = 60, tightest: f
 
 def test_a_settled_run_passes() -> None:
     found = judged(np.full(20, 10.0))
-    assert found is not None and (found.outcome, found.reason) == (Outcome.PASS, "")
+    assert found is not None and (found.outcome, found.reason, found.observed) == (Outcome.PASS, "", None)
 
 
 @pytest.mark.parametrize(
@@ -63,6 +63,8 @@ def test_a_drift_far_below_the_bound_is_no_reason_to_doubt_it() -> None:
     values = np.linspace(10, 20, 60)
     far, near = judged(values, tightest=4.0), judged(values, tightest=0.8)
     assert far is not None and far.outcome is Outcome.PASS
+    assert far.observed is not None and far.target is not None
+    assert 0.5 < far.observed < far.target, "what was seen is told, and what of it may be"
     assert near is not None and near.outcome is Outcome.INCONCLUSIVE
 
 

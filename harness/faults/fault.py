@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
@@ -62,14 +63,16 @@ class Fault(ABC):
         if self._in_force:
             raise RuntimeError(f"{self.name} is in force already")
         self._last = {}
-        try:
+        with ExitStack() as undo:  # whatever ends it early: Ctrl-C too, and an event that could not be written
+            undo.callback(self._give_up)
             how = self._apply()
             self._in_force = True
             self._tell("begin", how)
-        except BaseException:  # Ctrl-C too, and an event that could not be written
-            self._in_force = False
-            self._abandon()
-            raise
+            undo.pop_all()
+
+    def _give_up(self) -> None:
+        self._in_force = False
+        self._abandon()
 
     def end(self) -> None:
         """Does nothing unless it is in force. Raises HarnessError: fault-not-undone; fault-without-effect, after it is

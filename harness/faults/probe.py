@@ -9,6 +9,7 @@ import select
 import socket
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 
 from harness.stack.links import HOST, LinkControl
 
@@ -26,15 +27,13 @@ class Probe:
 
     def connect(self) -> socket.socket:
         """A new connection. Raises OSError."""
-        client = socket.socket()
-        try:
+        with ExitStack() as undo:
+            client = undo.enter_context(socket.socket())
             client.bind((HOST, 0))  # the proxy knows it by its port, and nobody else can have that meanwhile
             self._control.ask("probe", link=self._link, port=client.getsockname()[1], id=self.fault)
             client.settimeout(PATIENCE)
             client.connect((HOST, self._port))
-        except BaseException:
-            client.close()
-            raise
+            undo.pop_all()
         return client
 
     def is_reset(self, client: socket.socket) -> bool:

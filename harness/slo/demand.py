@@ -11,7 +11,7 @@ from harness.model.threshold import Threshold
 from harness.slo.statistics.confidence import TAIL, samples_needed
 
 _KINDS = {"latency": "trend", "service_time": "trend", "errors": "rate", "requests": "counter"}
-_FITS = {
+FITS = {  # kind of metric -> its aggregations
     "trend": ("count", "avg", "min", "max", "quantile"),
     "rate": ("count", "rate"),
     "counter": ("count", "rate"),
@@ -35,8 +35,8 @@ class Demand:
 def threshold_demand(threshold: Threshold) -> Demand:
     """Of the steady phase, or of each window if the threshold is over windows."""
     kind = _KINDS.get(threshold.metric, "trend")
-    if threshold.aggregation not in _FITS[kind]:
-        allowed = ", ".join(_FITS[kind]).replace("quantile", "med, p(N)")
+    if threshold.aggregation not in FITS[kind]:
+        allowed = ", ".join(FITS[kind]).replace("quantile", "med, p(N)")
         return Demand("mismatch", 0, f"{threshold.metric} is a {kind}: it has {allowed}, not {threshold.aggregation}")
     if threshold.operator in ("==", "!=") or threshold.aggregation in ("count", "min", "max") or kind == "counter":
         return Demand("fact")

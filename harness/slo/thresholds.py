@@ -11,17 +11,12 @@ from harness.model.phases import Phase
 from harness.model.threshold import Threshold, holds, margin
 from harness.results.samples import Samples
 from harness.results.series import Series
+from harness.slo.demand import FITS
 from harness.slo.estimates import Estimate, estimate
 from harness.slo.statistics.confidence import CONFIDENCE, FLOOR, samples_needed
 from harness.slo.statistics.decision import decide, times_to_decide
 from harness.slo.statistics.shares import Interval
 from harness.slo.windows import judge_windows, windows
-
-_FITS = {
-    "trend": ("count", "avg", "min", "max", "quantile"),
-    "rate": ("count", "rate"),
-    "counter": ("count", "rate"),
-}
 
 
 def judge_threshold(threshold: Threshold, samples: Samples, steady: Phase) -> Finding:
@@ -34,8 +29,8 @@ def judge_threshold(threshold: Threshold, samples: Samples, steady: Phase) -> Fi
     series = samples.select(threshold.metric, threshold.tags)
     if series.count == 0:
         return _finding(threshold, series, Outcome.NO_DATA, reason=_nothing(threshold, samples), slug="no-samples")
-    if threshold.aggregation not in _FITS[series.kind]:
-        allowed = ", ".join(_FITS[series.kind]).replace("quantile", "med, p(N)")
+    if threshold.aggregation not in FITS[series.kind]:
+        allowed = ", ".join(FITS[series.kind]).replace("quantile", "med, p(N)")
         reason = f"{threshold.metric} is a {series.kind}: it has {allowed}, not {threshold.aggregation}"
         return _finding(threshold, series, Outcome.ERROR, reason=reason, slug="aggregation-mismatch")
     if threshold.window_seconds is not None:

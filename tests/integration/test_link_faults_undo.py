@@ -62,13 +62,13 @@ def test_an_event_that_cannot_be_written_leaves_no_fault(lab: Lab) -> None:
 
 
 CLIENT = """
-import sys, time
+import signal, sys
 from pathlib import Path
 from harness.faults import {kind}
 from harness.stack.links import Links
 with {kind}(Links(Path({control!r}), {near!r}), {link!r}, {arguments} expect_traffic=False):
     print("in force", flush=True)
-    time.sleep(600)
+    signal.pause()
 """
 
 

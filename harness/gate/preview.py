@@ -162,13 +162,21 @@ def _state(demand: Demand, planned: int, per_second: float, longer: str) -> tupl
 def _objective(
     objective: Objective, load: Load, jobs: Mapping[str, str], scrape_seconds: Mapping[str, float]
 ) -> Promise:
-    """A ratio's events are taken to be one an arrival."""
+    """A ratio's events are taken to be one an arrival. Samples, queries and scrapes are those of one sliding window or
+    slice, where it is judged by them; of time slices it is their number that counts."""
     demand = objective_demand(objective)
+    length_ns = objective.part_ns or load.duration
+    part = "a slice" if objective.slices else "a window" if objective.sliding_ns else "the steady phase"
+    longer = "lengthen duration" if objective.part_ns is None else f"lengthen {part.removeprefix('a ')}"
     planned = steady_arrivals(load.rate, load.warmup, load.duration)
-    state, why = _state(demand, planned, load.rate, "lengthen duration")
-    queries = {role: query.render(load.duration) for role, query in objective.queries.items()}
+    if objective.sliding_ns is not None:
+        planned = min(planned, round(load.rate * length_ns / _SECOND))
+    elif objective.slices is not None and objective.slices.value is not None:
+        planned = math.ceil(load.duration / length_ns)
+    state, why = _state(demand, planned, load.rate, longer)
+    queries = {role: query.render(length_ns) for role, query in objective.queries.items()}
     read = jobs_read(objective, jobs) or list(jobs)
-    steady = load.duration / _SECOND
+    steady = length_ns / _SECOND
     scrapes = {job: math.floor(steady / scrape_seconds[job] + 1e-6) for job in read if job in scrape_seconds}
     least = 2 if any(query.ranged for query in objective.queries.values()) else 1
     named = bool(jobs_read(objective, jobs))
@@ -176,10 +184,11 @@ def _objective(
         job = min(scrapes, key=lambda one: scrapes[one])
         length = format_duration(math.ceil(least * scrape_seconds[job]) * _SECOND)
         state = "cannot be decided"
-        why = f"{job} is scraped {scrapes[job]} times in the steady phase, needs {least}; lengthen duration to {length}"
+        why = f"{job} is scraped {scrapes[job]} times in {part}, needs {least}; {longer} to {length}"
     operator = f"{objective.id.removeprefix('objectives/')} {objective.operator} {objective.target:g}"
     return Promise(f"{operator}{objective.unit if objective.unit != '%' else ''}", state, planned, demand.samples, why,
-                   None, queries, scrapes if named else None)  # fmt: skip
+                   None if objective.sliding_ns is None else objective.sliding_ns // _SECOND,
+                   queries, scrapes if named else None)  # fmt: skip
 
 
 def total_seconds(previews: Sequence[Preview], earlier: EarlierRuns) -> float | None:

@@ -52,7 +52,10 @@ def threshold_demand(threshold: Threshold) -> Demand:
 
 
 def objective_demand(objective: Objective) -> Demand:
-    """Ratios of raw counters are shares of events; anything else is the store's own number, judged as it stands."""
+    """Ratios of raw counters are shares of events; anything else is the store's own number, judged as it stands, and so
+    is a share of good time slices."""
+    if objective.slices is not None and objective.slices.value is not None:
+        return Demand("fact")
     if objective.kind != "ratio" or not objective.counter or any(q.counter is None for q in objective.queries.values()):
         return Demand("fact")
     wanted = share_samples(objective.operator, objective.target)

@@ -16,7 +16,6 @@ from harness.results.earlier import EarlierRuns, steady_arrivals
 from harness.slo.demand import share_samples, threshold_demand
 from harness.slo.statistics.decision import decide
 from harness.slo.statistics.shares import share_interval
-from harness.stack.availability import Unavailable
 
 ROOT = Path(__file__).parent.parent.parent
 STACK = """\
@@ -161,6 +160,25 @@ def test_what_cannot_be_decided_says_what_would(project: Path) -> None:
     assert why == "web is scraped 0 times in the steady phase, needs 1; lengthen duration to 2s"
 
 
+def test_an_objective_in_windows_is_planned_by_the_window(project: Path) -> None:
+    path = project / "slos/quick.openslo.yaml"
+    path.write_text(
+        SLO.replace("metadata: {name: web}", "metadata: {name: web, annotations: {slo-harness/window: 5s}}", 1)
+    )
+    (promise,) = (one for name, one in promises().items() if name.startswith("web/"))
+    assert (promise["window_seconds"], promise["planned"], promise["state"]) == (5, 300, "cannot be decided")
+    assert promise["why"].startswith("300 samples, needs 368; lengthen window to 7s")
+
+
+def test_time_slices_are_planned_by_their_number(project: Path) -> None:
+    path = project / "slos/quick.openslo.yaml"
+    text = SLO.replace("budgetingMethod: Occurrences", "budgetingMethod: Timeslices")
+    path.write_text(text.replace("target: 0.99", "target: 0.99, timeSliceTarget: 0.95, timeSliceWindow: 1m"))
+    (project / "slos/quick.yaml").write_text(VALIDATION.replace("duration: 10s}", "duration: 150s}"))
+    (promise,) = (one for name, one in promises().items() if name.startswith("web/"))
+    assert (promise["planned"], promise["state"]) == (3, "a fact")
+
+
 def test_profiles_are_checked_each_by_itself(project: Path) -> None:
     path = project / "slos/quick.yaml"
     path.write_text(VALIDATION.replace("10s}", "1s}") + "  profiles: {nightly: {duration: 1m}}\n")
@@ -206,14 +224,15 @@ def test_a_stack_file_that_cannot_be_read_is_an_error_too(project: Path) -> None
 
 
 def test_what_this_machine_lacks_is_named(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    gone = {"prometheus": Unavailable("missing-binary", "no such program", "get it")}
-    monkeypatch.setattr("harness.stack.availability.unavailable", lambda file: gone)
+    monkeypatch.delenv("SLO_HARNESS_TOOL_PROMETHEUS")
+    monkeypatch.setenv("PATH", str(project))  # and the cache is empty
+    (project / "prometheus").unlink()
     done = check()
     assert done.exit_code == 3
-    why = "it needs prometheus, which cannot be had on this machine: no such program; remedy: get it"
-    assert f"not-validated: quick: objective web/availability: {why}" in done.output
+    why = "it needs prometheus, which cannot be had on this machine: prometheus (Prometheus; Debian package prometheus)"
+    assert f"not-validated: quick: objective web/availability: {why} is neither on PATH" in done.output
     (project / "slos/quick.yaml").write_text(VALIDATION + "  needs: [prometheus]\n")
-    assert "not-validated: quick: prometheus: no such program; remedy: get it" in check().output
+    assert "not-validated: quick: prometheus: prometheus (Prometheus;" in check().output
 
 
 def earlier_run(results: Path, name: str, stack_id: str, began: int, *, targets: float, whole: float) -> None:

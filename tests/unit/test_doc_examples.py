@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -55,7 +56,11 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     scratch_copy(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr("harness.stack.availability.unavailable", lambda file: {})
+    program = tmp_path / "program"  # each server is there, whatever this machine has; none is started
+    program.write_text("#!/bin/sh\nexit 1\n")
+    program.chmod(0o755)
+    for name in tomllib.loads((ROOT / "harness/stack/tools.toml").read_text())["tool"]:
+        monkeypatch.setenv("SLO_HARNESS_TOOL_" + name.upper().replace("-", "_"), str(program))
     return tmp_path
 
 

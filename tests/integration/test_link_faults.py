@@ -10,7 +10,6 @@ import socket
 import statistics
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -27,20 +26,6 @@ from harness.faults import (
 from harness.faults.probe import wait_for
 from harness.model.events import Event, FaultEvent
 from tests.integration.links_lab import EVERY, PATIENCE, A, Lab, ask, read, seconds_to_ask
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    one = Lab(tmp_path_factory.mktemp("links"))
-    yield one
-    one.close()
-
-
-@pytest.fixture(autouse=True)
-def nothing_left(lab: Lab) -> Iterator[None]:
-    """Every test leaves a link behind that works, and no open connection on it."""
-    yield
-    lab.check_clean()
 
 
 def is_reset(client: socket.socket) -> bool:

@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,20 +29,6 @@ from harness.faults.probe import wait_for
 from harness.model.events import Event, FaultEvent
 from harness.stack.links import Links
 from tests.integration.links_lab import EVERY, PATIENCE, A, Lab, Relay, ask, seconds_to_ask
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    one = Lab(tmp_path_factory.mktemp("links"))
-    yield one
-    one.close()
-
-
-@pytest.fixture(autouse=True)
-def nothing_left(lab: Lab) -> Iterator[None]:
-    """Every test leaves a link behind that works, and no open connection on it."""
-    yield
-    lab.check_clean()
 
 
 def test_an_exception_undoes_it_and_is_what_is_raised(lab: Lab) -> None:

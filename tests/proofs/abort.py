@@ -8,10 +8,8 @@ alpha / (k (k + 1)) at look k, and the beta mixture, both looked at once a secon
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,10 +17,10 @@ import numpy.typing as npt
 from scipy.special import betaincc, betaln
 from scipy.stats import binom
 
-from harness.core.jsonio import read_json, write_json
 from harness.slo.statistics.confidence import TAIL
 from harness.slo.statistics.sequential import BLOCK_SECONDS, Wealth
 from tests.proofs.machine import conditions, cpu_times
+from tests.proofs.part import measure_part
 from tests.proofs.streams import (
     PROMISED,
     Stream,
@@ -121,15 +119,5 @@ def show(cell: dict[str, Any]) -> str:
     return f"{cell['stream']:36} n {cell['samples']:,} at {cell['times_allowed']} x: ended {', '.join(told)}"
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--trials", type=int, default=2000)
-    parser.add_argument("--into", type=Path, required=True)
-    options = parser.parse_args()
-    found = measure_aborts(options.trials)
-    write_json(options.into, {**read_json(options.into), "abort": found})
-    return 0 if found["held"] else 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(measure_part("abort", measure_aborts))

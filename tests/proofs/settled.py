@@ -3,20 +3,18 @@ a second, for as long as the profiles' shortest steady phase and for longer."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from harness.core.jsonio import read_json, write_json
 from harness.core.outcome import Outcome
 from harness.results.samples import Samples
 from harness.slo.stationarity import CHANCE, CHANGE, judge_stationarity
 from tests.proofs.machine import conditions, cpu_times
+from tests.proofs.part import measure_part
 from tests.proofs.streams import Stream, Values, log_normal_stream, queue_stream, series_of
 
 SEED = 20_261_125
@@ -70,15 +68,5 @@ def measure_settled(trials: int) -> dict[str, Any]:
     return {"limits": LIMITS, "held": held, **told, "cells": cells, "conditions": conditions(before)}
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--trials", type=int, default=2000)
-    parser.add_argument("--into", type=Path, required=True)
-    options = parser.parse_args()
-    found = measure_settled(options.trials)
-    write_json(options.into, {**read_json(options.into), "settled": found})
-    return 0 if found["held"] else 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(measure_part("settled", measure_settled))

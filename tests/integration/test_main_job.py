@@ -12,7 +12,7 @@ from harness.gate.session import Session
 from harness.results.events import read_events
 from harness.results.rundir import RunDir
 from harness.slo.judge import judge
-from tests.integration.helpers import ROOT, finding, run_one, write_validation
+from tests.integration.helpers import ROOT, finding, run_one, unexpected, write_validation
 
 pytestmark = pytest.mark.stack
 
@@ -26,7 +26,7 @@ def test_a_promise_that_holds_passes_with_its_evidence(slo_session: Session, tmp
         duration="11s",  # so many that 99 % availability is decided
     )
     done = run_one(path, slo_session)
-    assert {one.id: (one.outcome, one.reason) for one in done.verdict.findings if one.outcome != "pass"} == {}
+    assert unexpected(done) == []
 
     sent = finding(done, "counts/search")
     assert sent.observed == sent.target == 480  # 40 a second for 1 + 11 s, each counted once on both sides

@@ -12,10 +12,9 @@ import pytest
 import requests
 from ruamel.yaml import YAML
 
-from harness.core.outcome import Outcome
 from harness.gate.session import Session
 from harness.stack.runtime import Stack
-from tests.integration.helpers import ROOT, run_one, write_validation
+from tests.integration.helpers import ROOT, run_one, unexpected, write_validation
 
 pytestmark = pytest.mark.stack
 
@@ -46,7 +45,7 @@ def prometheus(slo_session: Session, reference_stack: Stack, tmp_path_factory: p
         duration="60s",
     )
     done = run_one(path, slo_session)
-    assert done.verdict.outcome is Outcome.PASS, [one for one in done.verdict.findings if one.outcome != "pass"]
+    assert unexpected(done) == []
     return f"http://{reference_stack.address('prometheus.http')}"
 
 

@@ -6,7 +6,8 @@ import time
 from typing import Any, ClassVar
 
 from harness.core.errors import UsageError
-from harness.faults.link_fault import LinkFault
+from harness.faults.link_fault import DirectedParameters, LinkFault
+from harness.faults.parameters import main
 from harness.faults.probe import PATIENCE, Probe, exchange
 from harness.stack.links import Links
 
@@ -15,10 +16,15 @@ SECONDS = 0.1  # how long a probe takes at that rate
 CREDIT = 0.01  # seconds of sending that the line gives at once
 
 
+class BandwidthParameters(DirectedParameters):
+    rate: float = main(ge=1, description="bytes a second, in each direction that is chosen")
+
+
 class Bandwidth(LinkFault):
     """rate: bytes a second, in each direction that is chosen."""
 
     name = "bandwidth"
+    takes = BandwidthParameters
     evidence: ClassVar[tuple[str, ...]] = ("throttled",)
 
     def __init__(self, links: Links, link: str, rate: float, **more: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from harness.faults.link_fault import LinkFault
+from harness.faults.link_fault import DirectedParameters, LinkFault
 from harness.faults.probe import Probe
 
 
@@ -12,6 +12,7 @@ class Blackhole(LinkFault):
     """Connections that lost something by it are reset when it ends: their streams have a hole."""
 
     name = "blackhole"
+    takes = DirectedParameters
     evidence: ClassVar[tuple[str, ...]] = ("swallowed", "held")
 
     def settings(self) -> dict[str, Any]:

@@ -6,17 +6,23 @@ from contextlib import ExitStack
 from typing import Any, ClassVar
 
 from harness.core.errors import UsageError
-from harness.faults.link_fault import LinkFault
+from harness.faults.link_fault import LinkFault, LinkParameters
+from harness.faults.parameters import main
 from harness.faults.probe import Probe, exchange
 from harness.stack.links import Links
 
 MOST = 1000
 
 
+class ConnectionLimitParameters(LinkParameters):
+    limit: int = main(ge=0, le=1000, description="connections that are let in at once")
+
+
 class ConnectionLimit(LinkFault):
     """limit: connections that may be open, up to 1,000. Those open when it begins stay, even if they are more."""
 
     name = "connection-limit"
+    takes = ConnectionLimitParameters
     directed = False
     evidence: ClassVar[tuple[str, ...]] = ("refused",)
 

@@ -6,7 +6,8 @@ import os
 from typing import Any, ClassVar
 
 from harness.core.errors import UsageError
-from harness.faults.link_fault import LinkFault
+from harness.faults.link_fault import DirectedParameters, LinkFault
+from harness.faults.parameters import main
 from harness.faults.probe import Probe, exchange
 from harness.stack.links import Links
 
@@ -15,11 +16,16 @@ SURE = 20  # expected changes after which a probe that saw none gives up: a chan
 CHUNK = 1 << 16
 
 
+class CorruptParameters(DirectedParameters):
+    rate: float = main(ge=1e-6, le=1, description="the share of bytes that are changed")
+
+
 class Corrupt(LinkFault):
     """rate: the share of bytes that are changed to another value, from 1e-6 to 1. With one seed the same places change
     in the first, second, ... connection that meets the fault, however the streams are cut into pieces."""
 
     name = "corrupt"
+    takes = CorruptParameters
     evidence: ClassVar[tuple[str, ...]] = ("corrupted",)
 
     def __init__(self, links: Links, link: str, rate: float, **more: Any) -> None:

@@ -6,18 +6,52 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 from harness.core.clock import mono_ns, wall_ns
 from harness.core.errors import HarnessError
+from harness.faults.parameters import Parameters
 from harness.model.events import Event, FaultEvent
+from harness.model.stackfile import StackFile
+from harness.stack.availability import Unavailable
+from harness.stack.handle import Stack
+
+Kind = Literal["link", "service", "store", "signal", "data"]
 
 
 class Fault(ABC):
     """Base, and a context manager. `begin` returns when the fault is seen to be in force, `end` when it is seen to be
-    undone. emit: told a FaultEvent at each of the two."""
+    undone. emit: told a FaultEvent at each of the two.
+
+    A class says of itself, for YAML, command line, catalogue and `harness fault list`:
+    name: in kebab-case, unique; kind: what it breaks; takes: what may be given, with its defaults.
+    """
 
     name: ClassVar[str]
+    kind: ClassVar[Kind]
+    takes: ClassVar[type[Parameters]]
+
+    @classmethod
+    @abstractmethod
+    def on(cls, stack: Stack, parameters: Parameters, emit: Callable[[Event], None] | None = None) -> Fault:
+        """Make it for a stack from checked parameters. Raises UsageError for what the stack does not have."""
+
+    @classmethod
+    @abstractmethod
+    def targets(cls, file: StackFile) -> tuple[str, ...]:
+        """What in this stack file it could be put on, as its parameter `Parameters.target` names it; () if nothing."""
+
+    @classmethod
+    def lacking(cls, file: StackFile, target: str, missing: Mapping[str, Unavailable]) -> str:
+        """Why this machine cannot put it on `target`, in one sentence with what would help; '' if it can. missing: the
+        services that cannot be had here."""
+        service = cls.service_of(file, target)
+        return f"{service} cannot be had here: {missing[service].cause}" if service in missing else ""
+
+    @classmethod
+    def service_of(cls, file: StackFile, target: str) -> str:
+        """The service that it needs to be there, or ''."""
+        return target if target in file.spec.services else ""
 
     def __init__(self, emit: Callable[[Event], None] | None = None) -> None:
         self._emit = emit

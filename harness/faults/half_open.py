@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from typing import Any, ClassVar
 
-from harness.faults.link_fault import LinkFault
+from harness.faults.link_fault import DirectedParameters, LinkFault
 from harness.faults.probe import Probe
 
 
@@ -16,6 +16,7 @@ class HalfOpen(LinkFault):
     """
 
     name = "half-open"
+    takes = DirectedParameters
     evidence: ClassVar[tuple[str, ...]] = ("held",)
 
     def settings(self) -> dict[str, Any]:

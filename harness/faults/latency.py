@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import socket
 import time
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
-from harness.faults.link_fault import LinkFault, seconds_of
+from pydantic import Field
+
+from harness.faults.link_fault import DirectedParameters, LinkFault
+from harness.faults.parameters import DurationText, main
 from harness.faults.probe import Probe, exchange, stays_silent
+from harness.faults.units import seconds_of
 from harness.stack.links import Links
 
 LONG = 2.0  # seconds; a longer delay is not waited for
 TRIES = 40  # echoes under jitter, of which one takes the mean at least: each second one does
+
+
+class LatencyParameters(DirectedParameters):
+    delay: DurationText = main(description="how much later")
+    jitter: DurationText = Field("0s", description="drawn evenly from delay - jitter to delay + jitter")
+    direction: Literal["up", "down", "both"] = Field("down", description="up: to the server; down: to the client")
 
 
 class Latency(LinkFault):
@@ -21,6 +31,7 @@ class Latency(LinkFault):
     """
 
     name = "latency"
+    takes = LatencyParameters
     evidence: ClassVar[tuple[str, ...]] = ("delayed",)
 
     def __init__(

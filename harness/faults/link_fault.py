@@ -7,14 +7,36 @@ import os
 import uuid
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
-from harness.core.duration import parse_duration
+from pydantic import Field
+
 from harness.core.errors import HarnessError, UsageError
 from harness.faults.fault import Fault
-from harness.faults.probe import Probe, exchange, wait_for
+from harness.faults.parameters import Parameters
+from harness.faults.probe import PATIENCE, Probe, exchange
+from harness.faults.units import seconds_of
+from harness.faults.waiting import wait_for
 from harness.model.events import Event
+from harness.model.stackfile import StackFile
+from harness.stack.handle import Stack
 from harness.stack.links import LinkControl, Links
+
+
+class LinkParameters(Parameters):
+    """What all faults on links take."""
+
+    target = "link"
+
+    link: str = Field(description="the link, as stack.yaml names it")
+    seed: int = Field(0, description="of what is random in it")
+    expect_traffic: bool = Field(True, description="whether it is an error that nothing met it")
+
+
+class DirectedParameters(LinkParameters):
+    """And those that can be put on one direction alone."""
+
+    direction: Literal["up", "down", "both"] = Field("both", description="up: to the server; down: to the client")
 
 
 class LinkFault(Fault):
@@ -26,6 +48,7 @@ class LinkFault(Fault):
     Raises UsageError fault-parameter and link-unknown, at the latest from `begin`.
     """
 
+    kind = "link"
     directed: ClassVar[bool] = True  # whether a direction can be chosen
     evidence: ClassVar[tuple[str, ...]]  # counters, any of which shows that something met it
 
@@ -56,6 +79,18 @@ class LinkFault(Fault):
         self._expect_traffic = expect_traffic
         self._control: LinkControl | None = None
         self._id = ""
+
+    @classmethod
+    def on(cls, stack: Stack, parameters: Parameters, emit: Callable[[Event], None] | None = None) -> LinkFault:
+        return cls(stack.links, emit=emit, **parameters.model_dump())
+
+    @classmethod
+    def targets(cls, file: StackFile) -> tuple[str, ...]:
+        return tuple(file.spec.links)
+
+    @classmethod
+    def service_of(cls, file: StackFile, target: str) -> str:
+        return file.spec.links[target].to.partition(".")[0]
 
     @property
     def touches(self) -> frozenset[str]:
@@ -125,7 +160,7 @@ class LinkFault(Fault):
             if any(one["id"] == self._id for one in control.ask("faults")["faults"]):
                 raise self._not_undone("the proxy still lists it")
             probe = self._probe(control)
-            if not wait_for(lambda: self._is_clear(probe)):
+            if not wait_for(lambda: self._is_clear(probe), PATIENCE):
                 raise self._not_undone("an echo through the link does not come back as it should")
         finally:
             self._abandon()
@@ -156,11 +191,3 @@ class LinkFault(Fault):
                 f"and {counters['bytes']} bytes came by, {', '.join(self.evidence)}: 0",
                 "See that the load uses this link meanwhile; or say expect_traffic=False where none is due.",
             )
-
-
-def seconds_of(name: str, text: str) -> float:
-    """A duration in seconds. Raises UsageError fault-parameter."""
-    try:
-        return parse_duration(text) / 1e9
-    except ValueError as error:
-        raise UsageError("fault-parameter", f"{name}: {error}", "Write for example 200ms, 5s or 1m30s.") from error

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import select
 import socket
-import time
-from collections.abc import Callable
 from contextlib import ExitStack
 
+from harness.faults.waiting import wait_for
 from harness.stack.links import HOST, LinkControl
 
 PATIENCE = 5.0  # seconds for what the proxy does at once; a busy machine takes some of them
@@ -62,18 +61,8 @@ class Probe:
 
     def meets(self, name: str, client: socket.socket) -> bool:
         """Wait until the fault has done this to a probe; False if something arrives at `client`, or in vain."""
-        wait_for(lambda: self.counters()[name] > 0 or not is_silent(client))
+        wait_for(lambda: self.counters()[name] > 0 or not is_silent(client), PATIENCE)
         return is_silent(client) and self.counters()[name] > 0
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = PATIENCE) -> bool:
-    """Whether the condition came to hold in time."""
-    until = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > until:
-            return False
-        time.sleep(0.005)
-    return True
 
 
 def is_silent(client: socket.socket) -> bool:

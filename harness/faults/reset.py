@@ -5,16 +5,24 @@ from __future__ import annotations
 import socket
 from typing import Any, ClassVar
 
+from pydantic import Field
+
 from harness.core.errors import UsageError
-from harness.faults.link_fault import LinkFault
+from harness.faults.link_fault import LinkFault, LinkParameters
 from harness.faults.probe import Probe, exchange
 from harness.stack.links import Links
+
+
+class ResetParameters(LinkParameters):
+    open: bool = Field(True, description="reset the connections that are open when it begins")
+    new: bool = Field(True, description="reset those that come meanwhile")
 
 
 class Reset(LinkFault):
     """open: reset the connections that are open when it begins, at both ends; new: reset those that come meanwhile."""
 
     name = "reset"
+    takes = ResetParameters
     directed = False
     evidence: ClassVar[tuple[str, ...]] = ("reset", "refused")
 

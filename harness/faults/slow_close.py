@@ -5,17 +5,24 @@ from __future__ import annotations
 import socket
 from typing import Any, ClassVar
 
-from harness.faults.link_fault import LinkFault, seconds_of
+from harness.faults.link_fault import DirectedParameters, LinkFault
+from harness.faults.parameters import DurationText, main
 from harness.faults.probe import Probe
+from harness.faults.units import seconds_of
 from harness.stack.links import Links
 
 LONG = 2.0  # seconds; a longer delay is not waited for
+
+
+class SlowCloseParameters(DirectedParameters):
+    delay: DurationText = main(description="how much later ends arrive")
 
 
 class SlowClose(LinkFault):
     """delay: how much later a FIN or RST arrives than it was sent."""
 
     name = "slow-close"
+    takes = SlowCloseParameters
     evidence: ClassVar[tuple[str, ...]] = ("held",)
 
     def __init__(self, links: Links, link: str, delay: str, **more: Any) -> None:

@@ -12,6 +12,7 @@ from harness.core.errors import HarnessError, UsageError
 from harness.stack import procfs
 from harness.stack.bringup import probe_of
 from harness.stack.control import Control
+from harness.stack.guard import Guard
 from harness.stack.launch import Launched
 from harness.stack.layout import LINKS, Layout
 from harness.stack.links import Links
@@ -93,6 +94,21 @@ class Stack:
         """All links, for faults to be set on them."""
         return Links(self._layout.links_control, self._layout.links)
 
+    def guard(self) -> Guard:
+        """A connection of its own to the undo list, for a fault."""
+        return Guard(self.id)
+
+    def undo_program(self, module: str, *arguments: str) -> dict[str, Any]:
+        """An undo step that runs `python -m module arguments` inside the stack; it must end with 0."""
+        python = self._info["python"]
+        return {
+            "do": "run",
+            "argv": [python, "-m", module, *arguments],
+            "env": self._layout.base_env("undo", python) | {"TMPDIR": str(self.directory)},
+            "cwd": str(self.directory),
+            "log": str(self.directory / "undo.log"),
+        }
+
     def artefact(self, name: str) -> Path:
         """The directory of a built artefact."""
         if name not in self._layout.artefacts:
@@ -159,8 +175,10 @@ class Stack:
         return ServiceStatus(name, state, pid, code, ready["seconds"], version, restarts, addresses)
 
     def healthy(self) -> bool:
-        """Whether every service that can be had runs and answers, and every job had its end. One that does not answer
-        at once is asked again for a while: on a busy machine that is no reason to give a whole stack up."""
+        """Whether every service that can be had runs and answers, every job had its end, and no fault is left. One that
+        does not answer at once is asked again for a while: on a busy machine that is no reason to give a stack up."""
+        if self.not_undone():
+            return False
         waiting = [probe_of(self._layout, name, "", self.isolation) for name in self._layout.services]
         until = time.monotonic() + PATIENCE
         while all(one.state in ("healthy", "done", "unavailable") for one in self.services()):
@@ -169,6 +187,11 @@ class Stack:
                 return not waiting
             time.sleep(0.1)
         return False
+
+    def not_undone(self) -> list[str]:
+        """Faults whose undo failed: what, and how. What is measured on such a stack is worth nothing."""
+        entries = self._control.ask("undo-list")["entries"]
+        return [f"{one['label']}: {'; '.join(one['errors'])}" for one in entries if one["state"] == "failed"]
 
     def died(self) -> list[ServiceDied]:
         """What exited unasked since the stack became ready: services and the links' proxy. `stop_service` asks; a
@@ -211,6 +234,20 @@ class Stack:
         """
         self._known(service)
         self._control.ask("restart", name=service)
+        self.await_ready(service)
+
+    def is_ready(self, service: str) -> bool:
+        """Whether a service answers its readiness probe now; a job, whether it has ended well."""
+        self._known(service)
+        probe = probe_of(self._layout, service, self._info["python"], self.isolation)
+        process = self._control.ask("status")["processes"][service]
+        if probe is None:
+            return bool(process["state"] == "exited" and process["code"] == 0)
+        return bool(process["state"] == "running") and probe() is not None
+
+    def await_ready(self, service: str) -> None:
+        """Wait until a service that was started is ready (a job: has ended). Raises HarnessError service-failed."""
+        self._known(service)
         probe = probe_of(self._layout, service, self._info["python"], self.isolation)
         until = time.monotonic() + self.file.spec.services[service].timeout
         while True:

@@ -20,8 +20,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from harness.stack import leftovers, procfs
+from harness.stack import leftovers, limits, procfs
+from harness.stack.duty import DutyCycles
 from harness.stack.processes import Children
+from harness.stack.sending import send, stopped
+from harness.stack.undo import UndoList
 
 MAX_PENDING = 4 << 20  # bytes that a client may leave unread before it is dropped
 
@@ -51,6 +54,8 @@ class Supervisor:
         self.ending = False
         prefix = ("setpriv", "--pdeathsig", "KILL", "--") if isolation == "subreaper" else ()
         self.children = Children(prefix)
+        self.duties = DutyCycles(self.children)
+        self.undo = UndoList(self.children, self.duties.end)
         self.selector = selectors.DefaultSelector()
         self.clients: dict[int, Client] = {}
 
@@ -68,7 +73,9 @@ class Supervisor:
         self.listener.setblocking(False)
         self.selector.register(self.listener, selectors.EVENT_READ, self._on_connect)
         while not self.ending:
-            for key, events in self.selector.select(self.children.kill_late()):
+            due = (self.children.kill_late(), self.duties.advance(), self.undo.advance())
+            wait = min((one for one in due if one is not None), default=None)
+            for key, events in self.selector.select(wait):
                 key.data(key.fileobj, events)
         self._end()
 
@@ -148,7 +155,30 @@ class Supervisor:
             case "restart":
                 return {"pid": self.children.start(request["name"], self.children.table[request["name"]].spec).pid}
             case "signal":
-                os.kill(self.children.running(request["name"]).pid, int(request["signal"]))
+                send(self.children.running(request["name"]).pid, int(request["signal"]), bool(request.get("tree")))
+            case "stopped":
+                return {"stopped": stopped(self.children.running(request["name"]).pid)}
+            case "limits":
+                return {"pids": limits.read(self.children.running(request["name"]).pid)}
+            case "limit":
+                limits.lower(self.children.running(request["name"]).pid, int(request["soft"]))
+            case "throttle":
+                self.duties.begin(request["name"], float(request["share"]), float(request["period"]))
+            case "throttled":
+                return self.duties.report(request["name"])
+            case "arm":
+                seconds = request.get("for")
+                self.undo.arm(
+                    client,
+                    request["key"],
+                    request["label"],
+                    request["steps"],
+                    None if seconds is None else float(seconds),
+                )
+            case "undo":
+                self.undo.undo(request["key"])
+            case "undo-list":
+                return {"entries": self.undo.report()}
             case "stop":
                 self.children.stop(request["name"], int(request["signal"]), float(request["grace"]))
             case "status":
@@ -188,9 +218,10 @@ class Supervisor:
         if self.clients.pop(client.socket.fileno(), None) is not None:
             self.selector.unregister(client.socket)
             client.socket.close()
+            self.undo.closed(client)
 
     def _end(self) -> None:
-        """Kill everything, then remove what the stack leaves. An undo list of faults would be worked off here first."""
+        """Kill everything, then remove what the stack leaves. What faults changed goes with it."""
         until = time.monotonic() + 4
         while time.monotonic() < until and self._kill_all():
             time.sleep(0.002)

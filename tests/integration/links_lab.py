@@ -24,7 +24,7 @@ from harness.faults import (
     Reset,
     SlowClose,
 )
-from harness.faults.probe import wait_for
+from harness.faults.waiting import wait_for
 from harness.stack.links import Links
 from harness.stack.ports import PortBlock
 

@@ -25,7 +25,7 @@ from harness.faults import (
     Reset,
     SlowClose,
 )
-from harness.faults.probe import wait_for
+from harness.faults.waiting import wait_for
 from harness.model.events import Event, FaultEvent
 from harness.stack.links import Links
 from tests.integration.links_lab import EVERY, PATIENCE, A, Lab, Relay, ask, seconds_to_ask

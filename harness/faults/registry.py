@@ -1,0 +1,37 @@
+"""All faults by name: what YAML, the command line, the fixture and the catalogue choose from."""
+
+from __future__ import annotations
+
+import difflib
+
+from harness.core.errors import UsageError
+from harness.faults.bandwidth import Bandwidth
+from harness.faults.blackhole import Blackhole
+from harness.faults.connection_limit import ConnectionLimit
+from harness.faults.corrupt import Corrupt
+from harness.faults.fault import Fault
+from harness.faults.half_open import HalfOpen
+from harness.faults.latency import Latency
+from harness.faults.reset import Reset
+from harness.faults.slow_close import SlowClose
+
+_ALL: tuple[type[Fault], ...] = (
+    Latency,
+    Bandwidth,
+    Reset,
+    Blackhole,
+    SlowClose,
+    HalfOpen,
+    Corrupt,
+    ConnectionLimit,
+)
+FAULTS: dict[str, type[Fault]] = {one.name: one for one in _ALL}
+
+
+def fault_called(name: str) -> type[Fault]:
+    """Raises UsageError fault-unknown, with the nearest name."""
+    if name not in FAULTS:
+        near = difflib.get_close_matches(name, FAULTS, 1, 0.5)
+        meant = f"; is {near[0]!r} meant?" if near else ""
+        raise UsageError("fault-unknown", f"no fault {name!r}{meant}", "`harness fault list` shows all.")
+    return FAULTS[name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from harness.core.jsonio import read_json, write_json
 from harness.core.paths import cache_dir
 from harness.model.calibration import Calibration
 from harness.stack.machine.identity import read_machine
+
+VARIABLE = "SLO_HARNESS_CALIBRATION"
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,9 @@ class Found:
 
 
 def calibration_path() -> Path:
-    return cache_dir() / "calibration.json"
+    """In the user's cache, unless SLO_HARNESS_CALIBRATION names a file."""
+    chosen = os.environ.get(VARIABLE)
+    return Path(chosen) if chosen else cache_dir() / "calibration.json"
 
 
 def keep(calibration: Calibration) -> Path:

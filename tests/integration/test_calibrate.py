@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import pytest
 
 from harness.core.jsonio import read_json, write_json
 from harness.gate.calibrate import null_service
-from harness.gate.calibrations import calibration_path, find_calibration
+from harness.gate.calibrations import VARIABLE, calibration_path, find_calibration
 from harness.gate.machine import machine_watched
 from harness.model.calibration import Calibration
 from harness.model.events import Event, LogEvent
@@ -30,6 +30,14 @@ from tests.integration.helpers import harness
 
 pytestmark = pytest.mark.stack
 SECOND = 1_000_000_000
+
+
+@pytest.fixture(scope="module", autouse=True)
+def in_the_cache() -> Iterator[None]:
+    """Calibrations where a user has them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv(VARIABLE)
+        yield
 
 
 @pytest.fixture(scope="module")

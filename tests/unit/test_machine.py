@@ -12,7 +12,7 @@ import pytest
 from harness import __version__
 from harness.core.jsonio import canonical, read_json, write_json
 from harness.core.outcome import Outcome
-from harness.gate.calibrations import calibration_path, find_calibration, keep
+from harness.gate.calibrations import VARIABLE, calibration_path, find_calibration, keep
 from harness.load.http_client import Moment
 from harness.load.recorder import Recorder
 from harness.load.reply import Reply
@@ -308,6 +308,7 @@ def test_the_record_is_what_was_said_and_how_it_ended() -> None:
 def test_a_calibration_holds_for_its_machine_boot_and_version(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, changed: dict[str, Any], why: str
 ) -> None:
+    monkeypatch.delenv(VARIABLE)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert keep(calibration(**changed)) == calibration_path()
     found = find_calibration()
@@ -322,6 +323,7 @@ def test_a_machine_that_does_not_say_which_boot_it_is_uses_none() -> None:
 def test_a_calibration_that_cannot_be_read_is_told(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, damage: str
 ) -> None:
+    monkeypatch.delenv(VARIABLE)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert find_calibration().ignored == ""  # there is none
     calibration_path().parent.mkdir(parents=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,23 @@ def test_a_promise_that_cannot_hold_fails_and_says_by_how_much(slo_session: Sess
     assert missed.margin is not None and missed.margin < -1
     assert missed.observed is not None and missed.observed > 0.001
     assert "outside" in missed.reason
+
+
+def test_a_breach_ends_the_run_and_what_was_measured_until_then_is_judged(slo_session: Session, tmp_path: Path) -> None:
+    path = write_validation(
+        tmp_path,
+        thresholds='{"latency{name:search}": ["p(95)<1us"], "recall{name:search}": ["avg>=0.95"]}',
+        objectives=f"[{ROOT / 'slos/features.openslo.yaml'}]",
+        duration="60s",
+    )
+    done = run_one(path, replace(slo_session, abort_grace_ns=1_000_000_000))
+    assert (done.verdict.outcome, finding(done, "thresholds/latency").slug) == (Outcome.FAIL, "breach-aborted")
+    sent = finding(done, "counts/search")
+    assert sent.outcome is Outcome.PASS and sent.observed == sent.target
+    assert sent.target is not None and sent.target < 40 * 30  # half of the minute was spared at least
+    assert finding(done, "thresholds/recall").outcome is Outcome.PASS
+    (freshness,) = [one for one in done.verdict.findings if one.id.startswith("objectives/feature-freshness")]
+    assert freshness.outcome is Outcome.PASS and freshness.samples is not None and freshness.samples < 80  # of 120
 
 
 def test_a_metric_that_nobody_recorded_is_no_data(slo_session: Session, tmp_path: Path) -> None:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 import os
-import signal
 import sys
 
-import uvicorn
-
 from app.shared.environment import ConfigError
+from app.shared.serving import serve
 from refresher.config import RefresherConfig
 from refresher.web import create_app
 
@@ -25,26 +22,7 @@ def main() -> int:
     except OSError as error:
         sys.stderr.write(f"config-invalid: APP_LOG_FILE: {error}\n")
         return 2
-    # uvicorn raises the signal that stopped it once more when it is done; for us that is a normal end.
-    for stop in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(stop, lambda _number, _frame: None)
-    gc.freeze()
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app,
-            host=config.listen.host,
-            port=config.listen.port,
-            loop="uvloop",
-            http="httptools",
-            ws="none",
-            access_log=False,
-            log_level="warning",
-            timeout_keep_alive=75,
-            timeout_graceful_shutdown=1,
-        )
-    )
-    server.run()
-    return 0 if server.started else 1
+    return serve(app, config.listen)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from harness import __version__
-from harness.cli import run, slo, stack
+from harness.cli import fault, run, slo, stack
 from harness.cli.calibrate import calibrate
 from harness.cli.check import check
 from harness.cli.doctor import doctor
@@ -34,6 +34,7 @@ app.command("explain")(explain)
 app.command("schema")(schema)
 app.add_typer(stack.app, name="stack")
 app.add_typer(slo.app, name="slo")
+app.add_typer(fault.app, name="fault")
 
 
 def _version(wanted: bool) -> None:

@@ -53,10 +53,19 @@ class Fault(ABC):
         """The service that it needs to be there, or ''."""
         return target if target in file.spec.services else ""
 
+    @classmethod  # noqa: B027 (for most the model says it all)
+    def check(cls, parameters: Parameters) -> None:
+        """Raises UsageError fault-parameter for values that do not go together; needs no stack."""
+
     def __init__(self, emit: Callable[[Event], None] | None = None) -> None:
         self._emit = emit
         self._in_force = False
         self._last: dict[str, int] = {}
+
+    @property
+    def in_force(self) -> bool:
+        """From the end of `begin` to that of `end`."""
+        return self._in_force
 
     @property
     @abstractmethod

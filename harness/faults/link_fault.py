@@ -7,6 +7,7 @@ import os
 import uuid
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
@@ -21,6 +22,7 @@ from harness.model.events import Event
 from harness.model.stackfile import StackFile
 from harness.stack.handle import Stack
 from harness.stack.links import LinkControl, Links
+from harness.stack.proxy.mechanisms import MECHANISMS
 
 
 class LinkParameters(Parameters):
@@ -87,6 +89,14 @@ class LinkFault(Fault):
     @classmethod
     def targets(cls, file: StackFile) -> tuple[str, ...]:
         return tuple(file.spec.links)
+
+    @classmethod
+    def check(cls, parameters: Parameters) -> None:
+        one = cls(Links(Path(), {parameters.on: 0}), **parameters.model_dump())
+        try:
+            MECHANISMS[cls.name](one.settings())  # as the proxy will
+        except ValueError as error:
+            raise UsageError("fault-parameter", str(error), f"See `harness fault {cls.name} --help`.") from None
 
     @classmethod
     def service_of(cls, file: StackFile, target: str) -> str:

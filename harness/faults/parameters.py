@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
 from harness.core.duration import parse_duration
+from harness.model.json_schema import duration_schema
 
 
 def _duration(text: str) -> str:
@@ -15,7 +16,7 @@ def _duration(text: str) -> str:
 
 
 # Kept as it was written: it is shown again, and the proxy takes seconds, the supervisor too, PostgreSQL milliseconds.
-DurationText = Annotated[str, AfterValidator(_duration)]
+DurationText = Annotated[str, AfterValidator(_duration), WithJsonSchema(duration_schema("ns"))]
 
 
 def main(default: Any = ..., **more: Any) -> Any:

@@ -119,9 +119,11 @@ def up(
     return Stack(layout, launched.control, info, launched=launched if lease else None, reused=False)
 
 
-def find_running(stackfile: Path, overrides: Overrides | None = None, *, python: str = sys.executable) -> Stack | None:
+def find_running(
+    stackfile: Path, overrides: Overrides | None = None, *, python: str = sys.executable, whole: bool = True
+) -> Stack | None:
     """The stack of this file that `harness stack up` left running, if the file's content, its overrides and its
-    artefacts agree and every service is still there. Raises UsageError for the file."""
+    artefacts agree and, unless `whole` is False, every service is still there. Raises UsageError for the file."""
     path = stackfile.resolve()
     file, document = load_stackfile(path)
     artefacts = artefact_paths(file, document, path.parent)
@@ -136,7 +138,7 @@ def find_running(stackfile: Path, overrides: Overrides | None = None, *, python:
             continue  # it ended meanwhile
         layout = Layout(file, path.parent, directory, info["ports"], info["links"], artefacts, missing)
         stack = Stack(layout, control, info, launched=None, reused=True)
-        if stack.healthy():
+        if not whole or stack.healthy():
             return stack
         control.close()
     return None

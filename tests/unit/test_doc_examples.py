@@ -20,6 +20,7 @@ BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 NOT_RUN = {
     "harness run": "brings the whole stack up; make slo and tests/integration do",
     "harness stack": "needs a stack that is up, or fetches servers; tests/integration has each",
+    "harness fault": "breaks a stack that is up; tests/integration/test_fault_command.py",
     "harness doctor": "looks at the machine, and at paths that are examples; tests/integration/test_doctor.py",
     "harness calibrate": "loads the machine for seconds; it has integration tests of its own",
     "harness verdict": "needs a run; tests/integration/test_main_job.py",

@@ -59,6 +59,11 @@ class GuardedFault(Fault):
     def _gone(self) -> str:
         """How it is seen to be undone, the system as it was; '' if not yet."""
 
+    @property
+    def _patience(self) -> float:
+        """Seconds until the system is as it was, after the steps were done."""
+        return PATIENCE
+
     def _counters(self) -> dict[str, int]:
         return {}
 
@@ -85,7 +90,7 @@ class GuardedFault(Fault):
 
     def _undo_and_see(self) -> str:
         self.guard.undo()
-        how = wait_for(self._gone, PATIENCE)
+        how = wait_for(self._gone, self._patience)
         if not how:
             raise not_undone(self.label, "its steps were done, and the system is not as it was")
         return how

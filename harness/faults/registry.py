@@ -10,10 +10,15 @@ from harness.faults.blackhole import Blackhole
 from harness.faults.connection_limit import ConnectionLimit
 from harness.faults.corrupt import Corrupt
 from harness.faults.fault import Fault
+from harness.faults.file_limit import FileLimit
 from harness.faults.half_open import HalfOpen
+from harness.faults.kill import Kill
 from harness.faults.latency import Latency
+from harness.faults.pause import Pause
 from harness.faults.reset import Reset
+from harness.faults.restart import Restart
 from harness.faults.slow_close import SlowClose
+from harness.faults.slow_cpu import SlowCpu
 
 _ALL: tuple[type[Fault], ...] = (
     Latency,
@@ -24,6 +29,11 @@ _ALL: tuple[type[Fault], ...] = (
     HalfOpen,
     Corrupt,
     ConnectionLimit,
+    Pause,
+    Kill,
+    Restart,
+    SlowCpu,
+    FileLimit,
 )
 FAULTS: dict[str, type[Fault]] = {one.name: one for one in _ALL}
 

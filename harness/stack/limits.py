@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+from pathlib import Path
 
 from harness.stack import procfs
 
@@ -14,20 +15,59 @@ def read(pid: int) -> list[tuple[int, int, int, int]]:
     found = []
     for one in procfs.trees({"": pid})[""]:
         known = procfs.stat(one)
-        if known is not None:
+        if known is None or known[0] in "ZX":
+            continue
+        try:
             soft, hard = resource.prlimit(one, NOFILE)
-            found.append((one, known[2], soft, hard))
+        except ProcessLookupError:
+            continue  # it ended meanwhile
+        found.append((one, known[2], soft, hard))
     return found
 
 
-def lower(pid: int, soft: int) -> None:
-    """Set the soft limit of each process of the tree. Raises ValueError above its hard limit, PermissionError."""
-    for one, _, _, hard in read(pid):
-        resource.prlimit(one, NOFILE, (soft, hard))
+def lower(pid: int, spare: int) -> dict[int, int]:
+    """Set the soft limit of each process of the tree so that it can open `spare` more files, and no other; what is open
+    stays so. Returns process -> its limit. Raises PermissionError."""
+    found = {}
+    for one, _, soft, hard in read(pid):
+        try:
+            found[one] = min(soft, _limit(_open(one), spare))
+            resource.prlimit(one, NOFILE, (found[one], hard))
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it ended meanwhile
+    return found
 
 
-def restore(pids: list[tuple[int, int, int, int]]) -> None:
-    """Set what `read` told, for the processes that are still the same."""
-    for pid, started, soft, hard in pids:
-        if (known := procfs.stat(pid)) is not None and known[2] == started:
+def _open(pid: int) -> set[int]:
+    return {int(path.name) for path in Path(f"/proc/{pid}/fd").iterdir()}
+
+
+def _limit(taken: set[int], spare: int) -> int:
+    """The limit with `spare` free numbers below it: a new file gets the lowest free number, which must be less."""
+    at = 0
+    while at in taken or spare > 0:
+        spare -= at not in taken
+        at += 1
+    return at
+
+
+def restore(told: list[tuple[int, int, int, int]], pid: int | None = None) -> None:
+    """Set what `read` told, for the processes that are still the same. pid: the root of the tree, where it runs; what
+    was born below it meanwhile has the low limit too, and gets that of the first that was told."""
+    for one, started, soft, hard in told:
+        _set(one, started, soft, hard)
+    known = {(one, started) for one, started, _, _ in told}
+    while pid is not None and told:
+        low = [one for one in read(pid) if (one[0], one[1]) not in known and one[2] < told[0][2]]
+        if not low:
+            return
+        for one, started, _, hard in low:
+            _set(one, started, min(told[0][2], hard), hard)
+
+
+def _set(pid: int, started: int, soft: int, hard: int) -> None:
+    if (known := procfs.stat(pid)) is not None and known[2] == started and known[0] not in "ZX":
+        try:
             resource.prlimit(pid, NOFILE, (soft, hard))
+        except ProcessLookupError:
+            return  # it ended meanwhile

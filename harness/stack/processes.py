@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from harness.stack.sending import kill_tree, left
+
 
 @dataclass
 class Child:
@@ -24,6 +26,12 @@ class Child:
     code: int | None = None
     asked: bool = False
     kill_at: float | None = None  # monotonic seconds: when `stop` loses its patience
+    killed: list[tuple[int, int]] = field(default_factory=list)  # process and start time of what was killed with it
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it has ended, and all that was killed with it."""
+        return self.state != "running" and not left(self.killed)
 
     def report(self) -> dict[str, Any]:
         return {
@@ -75,9 +83,13 @@ class Children:
         return child
 
     def stop(self, name: str, signum: int, grace: float) -> None:
-        """Ask a process to end; after `grace` seconds it is killed. Raises ValueError unless it runs."""
+        """Ask a process to end; after `grace` seconds it is killed, with all below it. SIGKILL is no request: it goes
+        to all at once. Raises ValueError unless it runs."""
         child = self.running(name)
         child.asked = True
+        if signum == signal.SIGKILL:
+            child.killed = kill_tree(child.pid)
+            return
         child.kill_at = time.monotonic() + grace
         os.kill(child.pid, signum)
         os.kill(child.pid, signal.SIGCONT)
@@ -88,7 +100,7 @@ class Children:
         for child in self.table.values():
             if child.state == "running" and child.kill_at is not None:
                 if child.kill_at <= now:
-                    kill_group(child.pid)
+                    child.killed = kill_tree(child.pid)
                     child.kill_at = None
                 else:
                     due = min(due or child.kill_at, child.kill_at)

@@ -27,6 +27,7 @@ from harness.stack.sending import send, stopped
 from harness.stack.undo import UndoList
 
 MAX_PENDING = 4 << 20  # bytes that a client may leave unread before it is dropped
+LONGEST = 3600.0  # seconds of one wait: epoll counts milliseconds in 32 bits
 
 
 def socket_name(stack_id: str) -> str:
@@ -75,6 +76,7 @@ class Supervisor:
         while not self.ending:
             due = (self.children.kill_late(), self.duties.advance(), self.undo.advance())
             wait = min((one for one in due if one is not None), default=None)
+            wait = None if wait is None else min(wait, LONGEST)
             for key, events in self.selector.select(wait):
                 key.data(key.fileobj, events)
         self._end()
@@ -133,6 +135,8 @@ class Supervisor:
             return
         *lines, client.incoming = (client.incoming + data).split(b"\n")
         for line in lines:
+            if connection.fileno() not in self.clients:
+                return  # dropped: it could not be told; what it armed from now on would never be undone
             self._send(client, json.dumps(self._answer(client, line)).encode() + b"\n")
 
     def _answer(self, client: Client, line: bytes) -> dict[str, Any]:
@@ -142,7 +146,7 @@ class Supervisor:
             request = json.loads(line)
             number = request.get("id")
             return {"id": number, "ok": True, **self._do(client, request)}
-        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OSError, OverflowError, RecursionError) as error:
             return {"id": number, "ok": False, "error": f"{type(error).__name__}: {error}"}
 
     def _do(self, client: Client, request: dict[str, Any]) -> dict[str, Any]:
@@ -161,7 +165,9 @@ class Supervisor:
             case "limits":
                 return {"pids": limits.read(self.children.running(request["name"]).pid)}
             case "limit":
-                limits.lower(self.children.running(request["name"]).pid, int(request["soft"]))
+                return {"limits": limits.lower(self.children.running(request["name"]).pid, int(request["spare"]))}
+            case "space":
+                return space(request["path"], request["file"])
             case "throttle":
                 self.duties.begin(request["name"], float(request["share"]), float(request["period"]))
             case "throttled":
@@ -245,6 +251,16 @@ class Supervisor:
         except ChildProcessError:
             return False
         return True
+
+
+def space(directory: str, file: str) -> dict[str, Any]:
+    """Bytes of a file system as this namespace sees it: its size, what is free, what `file` in it holds."""
+    told = os.statvfs(directory)
+    try:
+        held = os.stat(file).st_blocks * 512  # noqa: PTH116 - standard library only, and texts
+    except FileNotFoundError:
+        held = 0
+    return {"size": told.f_blocks * told.f_frsize, "free": told.f_bfree * told.f_frsize, "held": held}
 
 
 def main() -> int:

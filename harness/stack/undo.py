@@ -6,6 +6,7 @@ are done one after the other. A step that fails is told, and the next is done al
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from harness.stack.sending import send
 Step = Mapping[str, Any]
 KEEP = 64  # entries that are remembered after their end
 PATIENCE = 30.0  # seconds for a program to end, unless its step says otherwise
+PAUSE = 0.01  # seconds until a step that could not be done yet is tried again
+STARTS = 3  # times that one step starts a service at most
 
 
 @dataclass
@@ -28,13 +31,15 @@ class Entry:
     key: str
     label: str
     steps: list[Step]
-    owner: object
+    owner: object  # None once it is gone
     due: float | None  # monotonic seconds
     state: str = "armed"
     by: str = ""
     errors: list[str] = field(default_factory=list)
     running: str = ""  # the child that works on a step
     until: float = 0.0  # monotonic seconds, when that child is killed
+    began: float = 0.0  # monotonic seconds, when the step that waits was first tried; 0 if none waits
+    starts: int = 0  # of that step
 
     def report(self) -> dict[str, Any]:
         return {"key": self.key, "label": self.label, "state": self.state, "by": self.by, "errors": self.errors}
@@ -56,6 +61,8 @@ class UndoList:
         for step in steps:
             if step["do"] not in _STEPS:
                 raise ValueError(f"unknown step {step['do']!r}")
+        if seconds is not None and not 0 <= seconds < math.inf:
+            raise ValueError(f"for {seconds} s")
         due = None if seconds is None else time.monotonic() + seconds
         self._entries[key] = Entry(key, label, list(steps), owner, due)
 
@@ -72,6 +79,7 @@ class UndoList:
             if entry.owner is owner:
                 entry.owner = None
                 self._begin(entry, "closed")
+        self._forget()
 
     def advance(self) -> float | None:
         """Do what can be done now; returns seconds until there may be more to do."""
@@ -83,6 +91,7 @@ class UndoList:
                 self._work(entry)
         due = [one.due for one in self._entries.values() if one.state == "armed" and one.due is not None]
         due += [one.until for one in self._entries.values() if one.running]
+        due += [now + PAUSE for one in self._entries.values() if one.began]
         return max(0.0, min(due) - now) if due else None
 
     def _begin(self, entry: Entry, by: str) -> None:
@@ -97,11 +106,15 @@ class UndoList:
                 entry.state = "failed" if entry.errors else "done"
                 self._forget()
                 return
-            step = entry.steps.pop(0)
+            step = entry.steps[0]
             try:
-                _STEPS[step["do"]](self, entry, step)
-            except (OSError, ValueError, KeyError) as error:
+                if not _STEPS[step["do"]](self, entry, step):
+                    entry.began = entry.began or time.monotonic()
+                    return
+            except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
                 entry.errors.append(f"{step['do']} {step.get('name', '')}: {type(error).__name__}: {error}")
+            del entry.steps[0]
+            entry.began, entry.starts = 0.0, 0
 
     def _ended(self, entry: Entry) -> bool:
         """Whether the program of a step has ended; one that takes too long is killed."""
@@ -118,44 +131,61 @@ class UndoList:
         return True
 
     def _forget(self) -> None:
-        """The oldest of those that went well, beyond the number that is kept. A failed one is told to the end."""
-        done = [one.key for one in self._entries.values() if one.state == "done"]
+        """The oldest of those that went well, beyond the number that is kept, unless somebody may still ask for it. A
+        failed one is told to the end."""
+        done = [one.key for one in self._entries.values() if one.state == "done" and one.owner is None]
         for key in done[:-KEEP]:
             del self._entries[key]
 
-    # the steps
+    # the steps: each returns whether it is done; one that is not is tried again
 
-    def _signal(self, _: Entry, step: Step) -> None:
-        send(self._children.running(step["name"]).pid, int(step["signal"]), bool(step.get("tree")))
-
-    def _start(self, _: Entry, step: Step) -> None:
-        """Start a service as it was started first, if it does not run."""
+    def _signal(self, _: Entry, step: Step) -> bool:
+        """To one that has ended there is nothing to say."""
         child = self._children.table[step["name"]]
-        if child.state != "running":
-            self._children.start(child.name, child.spec)
+        if child.state == "running":
+            send(child.pid, int(step["signal"]), bool(step.get("tree")))
+        return True
 
-    def _full_speed(self, _: Entry, step: Step) -> None:
+    def _start(self, entry: Entry, step: Step) -> bool:
+        """Start a service as it was started first, if it does not run, or has been asked to end; not before all that
+        was killed with it is gone. `within`: for so many seconds again when it ends."""
+        child = self._children.table[step["name"]]
+        if child.state != "running" and child.is_gone and entry.starts < STARTS:
+            entry.starts += 1
+            child = self._children.start(child.name, child.spec)
+        waited = time.monotonic() - entry.began if entry.began else 0.0
+        over = waited >= float(step.get("within", 0)) or entry.starts == STARTS
+        return over and child.state == "running" and not child.asked
+
+    def _full_speed(self, _: Entry, step: Step) -> bool:
         self._release(step["name"])
+        return True
 
-    def _limits(self, _: Entry, step: Step) -> None:
-        limits.restore(step["pids"])
+    def _limits(self, _: Entry, step: Step) -> bool:
+        """Those that `pids` tells, and what was born below the service meanwhile."""
+        child = self._children.table.get(step.get("name", ""))
+        limits.restore(step["pids"], child.pid if child is not None and child.state == "running" else None)
+        return True
 
-    def _write(self, _: Entry, step: Step) -> None:
+    def _write(self, _: Entry, step: Step) -> bool:
         path = Path(step["path"])
         new = path.with_name(f".{path.name}.undo")
         new.write_text(step["text"])
         new.replace(path)
+        return True
 
-    def _remove(self, _: Entry, step: Step) -> None:
+    def _remove(self, _: Entry, step: Step) -> bool:
         Path(step["path"]).unlink(missing_ok=True)
+        return True
 
-    def _run(self, entry: Entry, step: Step) -> None:
+    def _run(self, entry: Entry, step: Step) -> bool:
         name = f"undo-{entry.key}-{len(entry.steps)}"
         self._children.start(name, {key: step[key] for key in ("argv", "env", "cwd", "log")})
         entry.running, entry.until = name, time.monotonic() + float(step.get("patience", PATIENCE))
+        return True
 
 
-_STEPS: dict[str, Callable[[UndoList, Entry, Step], None]] = {
+_STEPS: dict[str, Callable[[UndoList, Entry, Step], bool]] = {
     "signal": UndoList._signal,
     "start": UndoList._start,
     "full-speed": UndoList._full_speed,

@@ -9,6 +9,7 @@ from harness.faults.bandwidth import Bandwidth
 from harness.faults.blackhole import Blackhole
 from harness.faults.connection_limit import ConnectionLimit
 from harness.faults.corrupt import Corrupt
+from harness.faults.disk_full import DiskFull
 from harness.faults.fault import Fault
 from harness.faults.file_limit import FileLimit
 from harness.faults.half_open import HalfOpen
@@ -34,6 +35,7 @@ _ALL: tuple[type[Fault], ...] = (
     Restart,
     SlowCpu,
     FileLimit,
+    DiskFull,
 )
 FAULTS: dict[str, type[Fault]] = {one.name: one for one in _ALL}
 

@@ -30,6 +30,15 @@ def duration_schema(unit: Literal["ns", "s"]) -> dict[str, Any]:
     }
 
 
+def size_schema() -> dict[str, Any]:
+    """A size, which is a text in the file and a number of bytes once it is parsed."""
+    return {
+        "type": "string",
+        "pattern": r"^[0-9]+([.][0-9]+)?(B|kB|MB|GB|KiB|MiB|GiB)$",
+        "description": "A size, for example 64kB, 256MB or 1GiB.",
+    }
+
+
 def json_schema(model: type[BaseModel], title: str, left_out: tuple[str, ...] = ()) -> dict[str, Any]:
     """The schema of files that `model` reads; left_out: fields of its spec that are known only to be refused."""
     schema: dict[str, Any] = {"$schema": DIALECT, **model.model_json_schema(by_alias=True), "title": title}

@@ -12,8 +12,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from harness.core.duration import parse_duration
 from harness.core.errors import UsageError
+from harness.core.size import parse_size
 from harness.model.builtins import BUILTINS
-from harness.model.json_schema import duration_schema
+from harness.model.json_schema import duration_schema, size_schema
 from harness.model.source import Document, load_documents, parse_model
 from harness.model.stackrefs import check_references
 
@@ -25,6 +26,12 @@ def _seconds(value: Any) -> float:
     if not isinstance(value, str):
         raise ValueError(f"{value!r} is not a duration; write for example 30s or 2m")
     return parse_duration(value) / 1e9
+
+
+def _bytes(value: Any) -> int:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is not a size; write for example 64kB, 256MB or 1GiB")
+    return parse_size(value)
 
 
 def _text(value: Any) -> str:
@@ -48,6 +55,7 @@ def _builtin(name: str) -> str:
 
 
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0), WithJsonSchema(duration_schema("s"))]
+Bytes = Annotated[int, BeforeValidator(_bytes), Field(ge=1 << 20), WithJsonSchema(size_schema())]
 Text = Annotated[str, BeforeValidator(_text), WithJsonSchema({"type": ["string", "number"]})]
 # Not Field(pattern=): keys with a pattern hide what is below them from the search for the nearest name.
 Name = Annotated[str, AfterValidator(lambda text: _named(text, _NAME))]
@@ -83,6 +91,8 @@ class Service(_Model):
     """One member: a built-in (`use`), a lasting `command`, or a `job` that must end with 0. `timeout` in seconds.
 
     needs: what must be ready first, without which it cannot be; after: what must be ready first if it can be had.
+    disk: what a built-in keeps goes to a file system of its own, of so many bytes, in memory, where a stack can have
+    mounts; a command is to write below `${dir}/disk`.
     """
 
     use: Annotated[str, AfterValidator(_builtin)] | None = None
@@ -96,6 +106,7 @@ class Service(_Model):
     ready: Ready | None = None
     metrics: Metrics | None = None
     timeout: Seconds = 60.0
+    disk: Bytes | None = None
 
     @model_validator(mode="after")
     def _one_kind(self) -> Service:
@@ -117,6 +128,8 @@ class Service(_Model):
                 raise ValueError(f"{self.use} brings its own `ready` and `metrics`")
         if self.job is not None and (self.ready is not None or self.ports):
             raise ValueError("a job ends; it has no ports and no `ready`")
+        if self.job is not None and self.disk is not None:
+            raise ValueError("a job ends; it has no `disk`")
         if self.metrics is not None and self.metrics.port not in self.ports:
             raise ValueError(f"metrics.port names {self.metrics.port!r}, which is not among its ports")
         return self

@@ -35,6 +35,7 @@ def context(layout: Layout, name: str, python: str, isolation: str) -> Context:
     return Context(
         name=name,
         directory=layout.service_dir(name),
+        store=layout.disk_dir(name) if _has_disk(service, isolation) else layout.service_dir(name),
         stack_id=layout.directory.name,
         isolation=isolation,
         python=python,
@@ -47,6 +48,21 @@ def context(layout: Layout, name: str, python: str, isolation: str) -> Context:
         outside=layout.directory / NOTES,
         scratch=scratch_dir(layout.directory.name),
     )
+
+
+def _has_disk(service: Service, isolation: str) -> bool:
+    return service.disk is not None and isolation != "subreaper"  # which has no mounts of its own
+
+
+def _mounted(layout: Layout, name: str, isolation: str) -> tuple[Command, ...]:
+    """What makes the file system of its own that a service has, before anything else of it runs."""
+    service, disk = layout.file.spec.services[name], layout.disk_dir(name)
+    if service.disk is None:
+        return ()
+    disk.mkdir()
+    if not _has_disk(service, isolation):
+        return ()
+    return (Command(("mount", "-t", "tmpfs", "-o", f"size={service.disk},mode=755", "slo-harness", str(disk))),)
 
 
 def _peers(layout: Layout, service: Service) -> dict[str, str]:
@@ -109,11 +125,12 @@ def _service(layout: Layout, name: str, service: Service, spawner: Spawner, pyth
     made = {f"artefact/{what}" for text in texts for kind, what in placeholders(text) if kind == "artefact"}
     after = [other for other in service.after if other in layout.services]
     needs = frozenset((*hard_needs(layout.file, name), *after)) | made
+    mounted = _mounted(layout, name, isolation)
     if service.use is not None:
         recipe, told = RECIPES[service.use], context(layout, name, python, isolation)
-        return ServiceUnit(name, needs, service.timeout, spawner, lambda: recipe.render(told), probe)
+        return ServiceUnit(name, needs, service.timeout, spawner, lambda: recipe.render(told).after(mounted), probe)
     argv = _argv(service.command or service.job or [], layout.values(name), python)
-    plan = Plan(Command(argv, cwd=layout.root))
+    plan = Plan(Command(argv, cwd=layout.root), mounted)
     return ServiceUnit(name, needs, service.timeout, spawner, lambda: plan, probe)
 
 

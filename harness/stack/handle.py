@@ -135,6 +135,11 @@ class Stack:
         self._known(service)
         return self._layout.service_dir(service)
 
+    def disk_dir(self, service: str) -> Path:
+        """Where the file system of its own is, seen from inside the stack."""
+        self._known(service)
+        return self._layout.disk_dir(service)
+
     def log_path(self, service: str) -> Path:
         """What the service wrote to its standard output and error."""
         self._known(service)

@@ -60,6 +60,10 @@ class Layout:
     def service_dir(self, name: str) -> Path:
         return self.directory / name
 
+    def disk_dir(self, name: str) -> Path:
+        """Where the file system is that `disk` gives a service: in the stack's own mount namespace alone."""
+        return self.service_dir(name) / "disk"
+
     def log_path(self, name: str) -> Path:
         return self.directory / name / f"{name}.log"
 

@@ -7,6 +7,7 @@ are done one after the other. A step that fails is told, and the next is done al
 from __future__ import annotations
 
 import math
+import signal
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -140,11 +141,12 @@ class UndoList:
     # the steps: each returns whether it is done; one that is not is tried again
 
     def _signal(self, _: Entry, step: Step) -> bool:
-        """To one that has ended there is nothing to say."""
-        child = self._children.table[step["name"]]
-        if child.state == "running":
-            send(child.pid, int(step["signal"]), bool(step.get("tree")))
-        return True
+        """To one that has ended, or never began, there is nothing to say. One that is killed is waited for."""
+        child = self._children.table.get(step["name"])
+        if child is None or child.state != "running":
+            return True
+        send(child.pid, int(step["signal"]), bool(step.get("tree")))
+        return bool(step["signal"] != signal.SIGKILL)
 
     def _start(self, entry: Entry, step: Step) -> bool:
         """Start a service as it was started first, if it does not run, or has been asked to end; not before all that

@@ -64,7 +64,7 @@ def _render(context: Context) -> Plan:
         *shown_its_files(tool, TEMPLATES),
         str(tool.path),
         f"--config.file={path}",
-        f"--storage.path={context.directory / 'data'}",
+        f"--storage.path={context.store / 'data'}",
         f"--web.listen-address={context.address('http')}",
         "--cluster.listen-address=",  # alone: no port for peers
         "--log.level=info",

@@ -79,7 +79,7 @@ def _render(context: Context) -> Plan:
     tool = context.tool("loki")
     path = context.directory / "loki.yaml"
     config = _DEFAULT if context.config is None else _read(context.config)
-    dump_yaml(path, rendered(config, context.directory, context.ports["http"], context.ports["grpc"]))
+    dump_yaml(path, rendered(config, context.store, context.ports["http"], context.ports["grpc"]))
     return Plan(Command((str(tool.path), f"-config.file={path}"), tool.env))
 
 

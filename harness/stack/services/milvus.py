@@ -71,18 +71,18 @@ def _render(context: Context) -> Plan:
 
 
 def _milvus(context: Context) -> dict[str, Any]:
-    own, port = context.directory, context.ports
+    own, store, port = context.directory, context.store, context.ports
     host = "127.0.0.1"
     return {
         "etcd": {
             "endpoints": f"{host}:{port['etcd']}",
             "use": {"embed": True},
-            "data": {"dir": str(own / "etcd")},
+            "data": {"dir": str(store / "etcd")},
             "config": {"path": str(own / "conf/etcd.yaml")},
             "log": {"level": "warn", "path": str(own / "etcd.log")},
         },
-        "localStorage": {"path": str(own / "data")},
-        "rocksmq": {"path": str(own / "rocksmq"), "rocksmqPageSize": 64 << 20},
+        "localStorage": {"path": str(store / "data")},
+        "rocksmq": {"path": str(store / "rocksmq"), "rocksmqPageSize": 64 << 20},
         "mq": {"type": "rocksmq"},
         "rootCoord": {"ip": host, "port": port["root"], "dmlChannelNum": 2},
         "proxy": {"ip": host, "port": port["grpc"], "internalPort": port["proxy"], "http": {"enabled": True}},
@@ -114,7 +114,7 @@ def _etcd(context: Context) -> dict[str, Any]:
     client, peer = (f"http://{context.address(name)}" for name in ("etcd", "etcd-peer"))
     return {
         "name": "default",
-        "data-dir": str(context.directory / "etcd"),
+        "data-dir": str(context.store / "etcd"),
         "listen-client-urls": client,
         "advertise-client-urls": client,
         "listen-peer-urls": peer,

@@ -71,7 +71,7 @@ def _as_someone_else() -> tuple[str, ...]:
 def _render(context: Context) -> Plan:
     server, initdb = context.tool("postgres"), context.tool("initdb")
     prefix = _as_someone_else()
-    data = context.directory / "data"
+    data = context.store / "data"
     done = subprocess.run(
         [initdb.path, "--version"], capture_output=True, text=True, timeout=20, check=True, env={**initdb.env}
     )

@@ -63,7 +63,7 @@ def _render(context: Context) -> Plan:
     argv = (
         str(tool.path),
         f"--config.file={path}",
-        f"--storage.tsdb.path={context.directory / 'tsdb'}",
+        f"--storage.tsdb.path={context.store / 'tsdb'}",
         f"--web.listen-address={context.address('http')}",
         "--storage.tsdb.retention.time=1d",
         "--log.level=warn",

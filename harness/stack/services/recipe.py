@@ -22,13 +22,15 @@ class Tool(Protocol):
 
 @dataclass(frozen=True)
 class Context:
-    """What a service is rendered from. directory: its own, it exists; ports: all of them by name; tool: finds programs,
-    raises HarnessError missing-binary; scrape: Prometheus job -> address; peers: kind of built-in service -> address of
-    the stack's one of that kind, where it has one; outside: the notes of stray paths elsewhere; scratch: beside the
-    cache, gone with the stack."""
+    """What a service is rendered from. directory: its own, it exists; store: where what it keeps goes, the same unless
+    it has a disk of its own, which nobody outside of the stack can look into; ports: all of them by name; tool: finds
+    programs, raises HarnessError missing-binary; scrape: Prometheus job -> address; peers: kind of built-in service ->
+    address of the stack's one of that kind, where it has one; outside: the notes of stray paths elsewhere; scratch:
+    beside the cache, gone with the stack."""
 
     name: str
     directory: Path
+    store: Path
     stack_id: str
     isolation: str
     python: str
@@ -60,6 +62,10 @@ class Plan:
 
     main: Command
     prepare: tuple[Command, ...] = ()
+
+    def after(self, commands: tuple[Command, ...]) -> Plan:
+        """The same, with these commands before all."""
+        return Plan(self.main, (*commands, *self.prepare))
 
 
 @dataclass(frozen=True)

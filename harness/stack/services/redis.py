@@ -13,7 +13,7 @@ def _render(context: Context) -> Plan:
     options = {
         "bind": "127.0.0.1",
         "port": str(context.ports["resp"]),
-        "dir": str(context.directory),
+        "dir": str(context.store),
         "save": "",
         "appendonly": "no",
         "daemonize": "no",

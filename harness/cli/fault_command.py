@@ -23,7 +23,7 @@ from harness.faults.making import make
 from harness.faults.parameters import is_main
 from harness.faults.units import seconds_of
 from harness.model.events import Event, FaultEvent
-from harness.report.faults import counters_text, fault_line
+from harness.report.fault_lines import counters_text, fault_line
 from harness.stack.runtime import Stack, find_running, list_running
 
 STACK, JSON = "stack_file", "as_json"  # of every command, beside the parameters

@@ -20,11 +20,14 @@ SCHEMA = 1
 class BreachWatch:
     """One run's watch. Nothing is looked at before `grace_ns` of the steady phase is over and its samples are in."""
 
-    def __init__(self, thresholds: Sequence[Threshold], load: Load, directory: Path, grace_ns: int) -> None:
-        """directory: where the load workers write."""
+    def __init__(
+        self, thresholds: Sequence[Threshold], load: Load, directory: Path, grace_ns: int, *, facts_only: bool = False
+    ) -> None:
+        """directory: where the load workers write; facts_only: see `told`."""
         self._tail = SampleTail(directory)
         self._load, self._grace_ns = load, grace_ns
-        self._alpha, self._courses = courses(thresholds, load.warmup, load.duration)
+        self._alpha, found = courses(thresholds, load.warmup, load.duration)
+        self._courses = _watched(found, facts_only)
         self._seconds: list[dict[int, Series]] = [{} for _ in self._courses]
         self._looks = 0
 
@@ -65,10 +68,15 @@ class BreachWatch:
         }
 
 
-def told(thresholds: Sequence[Threshold], load: Load, grace_ns: int) -> str:
-    """What a user is told before the load: what is watched, what is not."""
+def _watched(found: list[Course], facts_only: bool) -> list[Course]:
+    return [one for one in found if one.watch.rule == "fact" or not facts_only]
+
+
+def told(thresholds: Sequence[Threshold], load: Load, grace_ns: int, *, facts_only: bool = False) -> str:
+    """What a user is told before the load: what is watched, what is not. facts_only: with planned faults misses are not
+    spread over the run: many of them early do not tell that the promise on the whole phase is broken, a fact does."""
     _, found = courses(thresholds, load.warmup, load.duration)
-    names = {course.watch.threshold.id for course in found}
+    names = {course.watch.threshold.id for course in _watched(found, facts_only)}
     watched = [_name(one) for one in thresholds if one.id in names]
     rest = [_name(one) for one in thresholds if one.id not in names]
     said = f"a breach ends the load, looked for from {format_duration(grace_ns)} of the steady phase on: "

@@ -90,6 +90,7 @@ class Collector:
             {
                 "service": one.service,
                 "how": one.how,
+                "wall_ns": one.wall_ns,
                 "watcher": one.service in spec.services and spec.services[one.service].watches,
             }
             for one in stack.died()

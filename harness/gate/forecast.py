@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from harness.core.errors import UsageError
 from harness.core.outcome import Outcome
+from harness.gate.faults import impossible_faults
 from harness.gate.plan import Planned
 from harness.model.finding import Finding
 from harness.slo.unavailable import without_services
@@ -19,7 +20,7 @@ _MARK = b"kind: Validation"
 
 @dataclass(frozen=True, slots=True)
 class Lack:
-    """What stands in the way: a service, an objective or a check of the machine by name, why, and what to do."""
+    """What stands in the way: a service, a fault, an objective or a check of the machine by name, why, what to do."""
 
     name: str
     why: str
@@ -28,7 +29,7 @@ class Lack:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """One validation. state: runs | not-validated (a service that it needs cannot be had here) | error (no stack would
+    """One validation. state: runs | not-validated (a service or fault of it cannot be had here) | error (no stack would
     come up); lacks: why not; objectives: those that would be not-validated by themselves though it runs."""
 
     name: str
@@ -51,6 +52,9 @@ def forecast(planned: Planned, missing: Mapping[str, Unavailable], obstacles: Se
     name, path = planned.validation.name, str(planned.validation.path)
     if roots := lacking(planned.stack, planned.needs, missing):
         lacks = tuple(Lack(root, missing[root].cause, missing[root].remedy) for root in roots)
+        return Forecast(name, path, "not-validated", lacks)
+    if impossible := impossible_faults(planned.faults, planned.stack, missing):
+        lacks = tuple(Lack(f"fault {one.id}", why, remedy) for one, why, remedy in impossible)
         return Forecast(name, path, "not-validated", lacks)
     if obstacles:
         return Forecast(name, path, "error", tuple(obstacles))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from harness.gate.faults import PlannedFault, read_faults
 from harness.model.openslo import load_objectives
 from harness.model.openslo_objective import Objective
 from harness.model.openslo_parts import check_fits
@@ -18,12 +19,13 @@ from harness.stack.availability import needed_by
 @dataclass(frozen=True, slots=True)
 class Planned:
     """A validation with everything it names read and checked; nothing has started. stack: the file of its stack; needs:
-    services of it without which it is not validated."""
+    services of it without which it is not validated; faults: what is broken while it runs."""
 
     validation: Validation
     objectives: tuple[Objective, ...]
     stack: StackFile
     needs: frozenset[str]
+    faults: tuple[PlannedFault, ...] = ()
 
 
 def plan(path: Path, profile: str = "pr") -> list[Planned]:
@@ -41,7 +43,7 @@ def plan(path: Path, profile: str = "pr") -> list[Planned]:
                 on="key",
             )
         check_fits(objectives, validation.load.duration, profile)
-        planned.append(Planned(validation, objectives, file, _needs(validation, file)))
+        planned.append(Planned(validation, objectives, file, _needs(validation, file), read_faults(validation, file)))
     return planned
 
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from harness.core.duration import format_duration
+from harness.gate.faults import PlannedFault
 from harness.gate.forecast import Forecast
 from harness.gate.plan import Planned
 from harness.model.load import LoadPlan
@@ -52,6 +53,18 @@ class PlannedPhase:
 
 
 @dataclass(frozen=True, slots=True)
+class PreviewedFault:
+    """at, seconds: after the begin of the steady phase, and how long; parameters: those that are not as by default."""
+
+    id: str
+    fault: str
+    target: str
+    at: float
+    seconds: float
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Preview:
     """One validation as it would run. sampled: whether an earlier run told how many samples an arrival makes; seconds:
     of a run beside starting the stack, None where no earlier run tells."""
@@ -67,6 +80,7 @@ class Preview:
     users: int
     workers: int
     phases: tuple[PlannedPhase, ...]
+    faults: tuple[PreviewedFault, ...]
     thresholds: tuple[Promise, ...]
     objectives: tuple[Promise, ...]
     forecast: Forecast
@@ -110,6 +124,7 @@ def preview(
         users_of(load),
         load.workers,
         _phases(load),
+        tuple(_fault(one) for one in planned.faults),
         tuple(
             _threshold(one, load, ratios.get(one.selector_text, 1.0), too_tight.get(one.id, ""))
             for one in validation.thresholds
@@ -131,6 +146,12 @@ def _phases(load: Load) -> tuple[PlannedPhase, ...]:
     every = steady_arrivals(load.rate, 0, load.warmup + load.duration)
     warmup = (PlannedPhase("warmup", load.warmup / _SECOND, every - steady, False),) if load.warmup else ()
     return (*warmup, PlannedPhase("steady", load.duration / _SECOND, steady, True))
+
+
+def _fault(fault: PlannedFault) -> PreviewedFault:
+    given = fault.parameters.model_dump(mode="json", exclude_defaults=True)
+    at, length = fault.at_ns / _SECOND, fault.for_ns / _SECOND
+    return PreviewedFault(fault.id, fault.made.name, fault.target, at, length, given)
 
 
 def _threshold(threshold: Threshold, load: Load, ratio: float, too_tight: str) -> Promise:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.core.errors import HarnessError, Location, UsageError, gathered
+from harness.gate.faults import read_faults
 from harness.gate.forecast import find_validations
 from harness.gate.plan import Planned, plan
 from harness.model.openslo import load_objectives
@@ -111,7 +112,8 @@ def _look_further(validation: Validation, errors: list[UsageError]) -> None:
     with gathered(errors):
         load_objectives(*validation.objective_paths)
     with gathered(errors):
-        load_stackfile(validation.stack_path)
+        file, _ = load_stackfile(validation.stack_path)
+        read_faults(validation, file)
     with gathered(errors):
         check_syntax(validation.scenario)
 

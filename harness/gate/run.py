@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from harness.core.errors import HarnessError
 from harness.core.outcome import Outcome
 from harness.gate.breach import BreachWatch, told
 from harness.gate.collect import Collector
+from harness.gate.faulting import FaultRun
+from harness.gate.faults import refuse_impossible_faults
 from harness.gate.machine import machine_watched
 from harness.gate.plan import Planned, plan
 from harness.gate.session import Session
@@ -83,18 +86,20 @@ def _measure(planned: Planned, session: Session, run: RunDir, writer: EventWrite
     began, began_wall = mono_ns(), wall_ns()
     writer.emit(PhaseEvent("setup", "begin"))
     if session.runtime == "local":  # before anything is started
-        refuse_without(
-            planned.stack, planned.needs, unavailable(planned.stack), f"validation {planned.validation.name}"
-        )
+        missing = unavailable(planned.stack)
+        refuse_without(planned.stack, planned.needs, missing, f"validation {planned.validation.name}")
+        refuse_impossible_faults(planned.faults, planned.stack, missing)
     stack = session.stack(planned.validation.stack_path, writer.emit)
     refuse_without(stack.file, planned.needs, stack.unavailable, f"validation {planned.validation.name}")
+    refuse_impossible_faults(planned.faults, stack.file, stack.unavailable)
     collector = Collector(stack, run, began, began_wall)
     engine = LoadEngine(_load_plan(planned.validation, stack), run)
     try:
         engine.prepare()
         collector.before()
+        faults = FaultRun(planned.faults, stack, run, planned.validation.load.warmup)
         writer.emit(PhaseEvent("setup", "end", (mono_ns() - began) / 1e9))
-        timeline = _drive(engine, planned.validation, run, writer, session.abort_grace_ns)
+        timeline = _drive(engine, planned.validation, run, writer, session.abort_grace_ns, faults)
         began = mono_ns()
         writer.emit(PhaseEvent("collect", "begin"))
         collector.after(planned.objectives, Window(*timeline.steady_wall_ns))
@@ -105,20 +110,42 @@ def _measure(planned: Planned, session: Session, run: RunDir, writer: EventWrite
 
 
 def _drive(
-    engine: LoadEngine, validation: Validation, run: RunDir, writer: EventWriter, grace_ns: int | None
+    engine: LoadEngine,
+    validation: Validation,
+    run: RunDir,
+    writer: EventWriter,
+    grace_ns: int | None,
+    faults: FaultRun | None = None,
 ) -> Timeline:
-    """Run the load; returns its phases as they came to be, which stand in the run directory too.
+    """Run the load, and the faults meanwhile, which have all ended when this returns or raises; returns its phases as
+    they came to be, which stand in the run directory too.
 
     grace_ns: of the steady phase, after which a breach ends it; None: nothing does.
     """
     load = validation.load
     watch = None
     if grace_ns is not None:
-        watch = BreachWatch(validation.thresholds, load, run.load, grace_ns)
-        writer.emit(LogEvent("info", told(validation.thresholds, load, grace_ns)))
+        watch = BreachWatch(validation.thresholds, load, run.load, grace_ns, facts_only=bool(faults))
+        writer.emit(LogEvent("info", told(validation.thresholds, load, grace_ns, facts_only=bool(faults))))
     origin = engine.start()
     timeline = Timeline.planned(origin - mono_ns() + wall_ns(), load.warmup, load.duration)
     run.write(PHASES_EVIDENCE, timeline.as_dict())  # as declared, for a run that does not get to its end
+    with faults.during(origin, writer) if faults else nullcontext():
+        _follow(engine, timeline, run, writer, watch, faults)
+    timeline = timeline.ended(engine.length_ns, mono_ns() - origin)
+    run.write(PHASES_EVIDENCE, timeline.as_dict())
+    return timeline
+
+
+def _follow(
+    engine: LoadEngine,
+    timeline: Timeline,
+    run: RunDir,
+    writer: EventWriter,
+    watch: BreachWatch | None,
+    faults: FaultRun | None,
+) -> None:
+    """Tell what happens until the load has ended; end it early where a breach is seen."""
     phase, since = "", mono_ns()
     lengths = {one.name: one.seconds for one in timeline.phases}
     for tick in engine.ticks():
@@ -128,16 +155,17 @@ def _drive(
             phase, since = tick.phase, mono_ns()
             writer.emit(PhaseEvent(phase, "begin", lengths.get(phase, 0.0)))
         writer.emit(tick)
+        if faults:
+            faults.tell(writer)
         if watch is not None and (breach := watch.look(engine.settled)) is not None:
             engine.end_early()
+            if faults:
+                faults.end_early()
             run.write(ABORT_EVIDENCE, breach)
             writer.emit(LogEvent("warning", f"{breach['threshold']} is broken beyond doubt: the load ends here"))
             watch = None
     if phase:
         writer.emit(PhaseEvent(phase, "end", (mono_ns() - since) / 1e9))
-    timeline = timeline.ended(engine.length_ns, mono_ns() - origin)
-    run.write(PHASES_EVIDENCE, timeline.as_dict())
-    return timeline
 
 
 def _load_plan(validation: Validation, stack: Stack) -> LoadPlan:
@@ -163,6 +191,7 @@ def _describe(planned: Planned, session: Session) -> dict[str, Any]:
         **planned.validation.as_dict(),
         "needs": sorted(planned.needs),
         "objectives": [objective.as_dict() for objective in planned.objectives],
+        "faults": [fault.as_dict() for fault in planned.faults],
         "overrides": {service: dict(env) for service, env in session.overrides.items()},
         "allowed_unvalidated": planned.validation.name in session.allow_unvalidated,
         "abort_grace": session.abort_grace_ns,

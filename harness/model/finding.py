@@ -16,7 +16,7 @@ class Finding:
     """One judged promise.
 
     id: stable within a run, e.g. `thresholds/latency{name:search}/p(99)<80ms`
-    source: client | prometheus | counts | generator | stack | machine
+    source: client | prometheus | counts | generator | fault | stack | machine
     observed, target: in `unit`; None where there is none
     margin: how far inside the target, as a share of it (negative: outside); None when not numeric
     samples: how many observations stand behind `observed`

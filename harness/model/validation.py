@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from harness.core.duration import parse_duration
 from harness.core.errors import UsageError, first_of, gathered
-from harness.model.json_schema import RATE, duration_schema
+from harness.model.fault_entry import Duration, FaultEntry
+from harness.model.json_schema import RATE
 from harness.model.source import Document, Path_, load_documents, parse_model
 from harness.model.threshold import GrammarError, Threshold, parse_selector, parse_threshold
 
@@ -25,12 +25,6 @@ NOT_BUILT = {
 }
 
 
-def _duration(value: Any) -> int:
-    if not isinstance(value, str):
-        raise ValueError(f"{value!r} is not a duration; write for example 200ms, 45s or 1m30s")
-    return parse_duration(value)
-
-
 def _rate(value: Any) -> float:
     text = str(value).removesuffix("/s").strip()
     try:
@@ -42,7 +36,6 @@ def _rate(value: Any) -> float:
     return rate
 
 
-Duration = Annotated[int, BeforeValidator(_duration), WithJsonSchema(duration_schema("ns"))]
 Rate = Annotated[float, BeforeValidator(_rate), WithJsonSchema(RATE)]
 
 
@@ -83,6 +76,7 @@ class Spec(_Model):
     objectives: list[str] = Field(default_factory=list)
     needs: list[str] | None = None
     profiles: dict[Literal["pr", "nightly", "release"], Override] = Field(default_factory=dict)
+    faults: list[FaultEntry] = Field(default_factory=list)
     silent: Any = None
     alerts: Any = None
 
@@ -105,7 +99,8 @@ class Validation:
     """A validation as resolved for one profile: paths exist, thresholds are parsed.
 
     path: the file; root: the directory that holds stack.yaml, from which scenarios are named; needs: the services
-    without which it cannot be judged, beside the target's own needs; None: all that the target works with.
+    without which it cannot be judged, beside the target's own needs; None: all that the target works with; faults: as
+    asked for, not looked at yet.
     """
 
     def __init__(self, document: Document, profile: str = "pr") -> None:
@@ -131,6 +126,7 @@ class Validation:
         with gathered(wrong):
             self.scenario = self._find(("spec", "scenario"), spec.scenario)
         self.needs = spec.needs
+        self.faults = tuple(one.request(("spec", "faults", at)) for at, one in enumerate(spec.faults))
         self.objective_paths: list[Path] = []
         for at, name in enumerate(spec.objectives):
             with gathered(wrong):

@@ -10,8 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.core.outcome import Outcome
-from harness.model.events import Event, LoadTick, LogEvent, PhaseEvent, RunEvent, StackEvent
+from harness.model.events import Event, FaultEvent, LoadTick, LogEvent, PhaseEvent, RunEvent, StackEvent
 from harness.model.finding import Finding, Verdict
+from harness.report.fault_lines import fault_line
 from harness.slo.statistics.confidence import CONFIDENCE
 from harness.slo.thresholds import show, show_interval
 
@@ -50,6 +51,8 @@ class Progress:
         if isinstance(event, LoadTick):
             self._ticks += 1
             return _tick_line(event) if self._ticks % TICK_EVERY == 0 else ""
+        if isinstance(event, FaultEvent):
+            return f"    fault: {fault_line(event)}"
         if isinstance(event, LogEvent):
             return f"  {event.level}: {event.message}"
         return ""

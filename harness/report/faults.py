@@ -1,4 +1,4 @@
-"""Faults for people: what can be broken here and why not, and the lines while one is in force."""
+"""Faults for people: what can be broken here, and why not."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from rich.table import Table
 
 from harness.faults.fault import Fault
 from harness.faults.making import impossible
-from harness.model.events import FaultEvent
 from harness.model.stackfile import StackFile
 from harness.stack.availability import Unavailable
 
@@ -76,17 +75,3 @@ def _abbreviated(on: Sequence[str], every: Sequence[str], kind: str) -> str:
 
 def _none(one: Possible) -> str:
     return "nothing here, see below" if one.impossible else "nothing in this stack"
-
-
-def fault_line(event: FaultEvent) -> str:
-    """What a FaultEvent tells, in one line."""
-    what = f"{event.fault} on {', '.join(one.partition(' ')[2] or one for one in event.touches)}"
-    if event.edge == "begin":
-        return f"{what} is in force: {event.how}"
-    counted = counters_text(event.counters)
-    return f"{what} is undone: {event.how}" + (f" ({counted})" if counted else "")
-
-
-def counters_text(counters: Mapping[str, int]) -> str:
-    """Those that are not 0."""
-    return ", ".join(f"{name} {count}" for name, count in counters.items() if count)

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.core.duration import format_duration
-from harness.gate.preview import PlannedPhase, Preview, Promise
+from harness.gate.preview import PlannedPhase, Preview, PreviewedFault, Promise
 from harness.report.fitness import reasons
 
 _STYLE = {"cannot be decided": "red", "can be decided": "green"}
@@ -26,6 +26,10 @@ def print_preview(one: Preview, console: Console) -> None:
     _line(console, f"  load      {one.executor}, {rate}")
     for phase in one.phases:
         _line(console, f"  {phase.name:<9} {_phase(phase)}")
+    for fault in one.faults:
+        _line(console, f"  {'fault':<9} {_fault(fault)}")
+    if one.faults:
+        _line(console, f"  {'':<9} latency need not have settled under faults")
     console.print(_table(one.promises))
     for promise in one.objectives:
         for role, query in (promise.queries or {}).items():
@@ -71,6 +75,14 @@ def _table(promises: Sequence[Promise]) -> Table:
 
 def _phase(phase: PlannedPhase) -> str:
     return f"{_length(phase.seconds)}, {phase.arrivals} arrivals" + ("" if phase.judged else ", not judged")
+
+
+def _fault(fault: PreviewedFault) -> str:
+    """As `latency on app->milvus, from 5s to 15s of the steady phase: delay 20ms`."""
+    given = ", ".join(f"{name} {value}" for name, value in fault.parameters.items() if str(value) != fault.target)
+    on = f" on {fault.target}" if fault.target else ""
+    begin, end = (format_duration(one * 1e9) if one else "0s" for one in (fault.at, fault.at + fault.seconds))
+    return f"{fault.fault}{on}, {begin} to {end} of the steady phase" + (f": {given}" if given else "")
 
 
 def _length(seconds: float) -> str:

@@ -9,6 +9,7 @@ from harness.core.duration import format_duration
 from harness.core.outcome import Outcome
 from harness.model.finding import Finding
 from harness.results.samples import Samples
+from harness.slo.faults import by_fault
 
 
 def judge_generator(samples: Samples, max_lateness_ns: int, workers: int = 1) -> Finding:
@@ -73,10 +74,14 @@ def judge_exceptions(samples: Samples) -> Finding | None:
     )
 
 
-def judge_services(died: Sequence[Mapping[str, Any]]) -> Finding:
-    """No service ended unasked. One that only watches takes its data with it; any other spoils the measurement."""
+def judge_services(died: Sequence[Mapping[str, Any]], faults: Mapping[str, Any] | None = None) -> Finding:
+    """No service ended unasked. One that only watches takes its data with it; any other spoils the measurement, unless
+    a fault was in force on it: then that is what was asked for. faults: evidence of them."""
+    wanted = [(one, by_fault(one, faults)) for one in died]
+    died = [one for one, fault in wanted if not fault]
     if not died:
-        return Finding("stack/services", "stack", Outcome.PASS)
+        told = "; ".join(f"{one['service']} ended with {one['how']} of {fault}" for one, fault in wanted)
+        return Finding("stack/services", "stack", Outcome.PASS, reason=told)
     watchers_only = all(one["watcher"] for one in died)
     told = "; ".join(f"{one['service']} ended with {one['how']}" for one in died)
     return Finding(

@@ -19,6 +19,7 @@ from harness.slo.aborted import after_abort
 from harness.slo.breach import ABORT_EVIDENCE
 from harness.slo.conditions import judge_ending, judge_exceptions, judge_generator, judge_services
 from harness.slo.counts import EVIDENCE, judge_counts
+from harness.slo.faults import FAULTS_EVIDENCE, judge_faults, not_judged_faults
 from harness.slo.machine import MachineState
 from harness.slo.objectives import judge_objective
 from harness.slo.stationarity import judge_stationarity
@@ -48,9 +49,10 @@ def judge(run: RunDir) -> Verdict:
             samples,
             partial(judge_threshold, steady=_steady(run, plan)),
         )
-        findings = [*promises, *_conditions(run, plan, samples), *machine.findings(promises)]
+        faults = judge_faults(plan.get("faults", ()), _optional(run, FAULTS_EVIDENCE), _steady(run, plan))
+        findings = [*promises, *faults, *_conditions(run, plan, samples), *machine.findings(promises)]
     if stack is not None:
-        findings.append(judge_services(stack["died"]))
+        findings.append(judge_services(stack["died"], _optional(run, FAULTS_EVIDENCE)))
     if error is not None:
         findings.append(judge_ending(error))
     held = {name: stack[name] for name in ("runtime", "isolation")} if stack is not None else {}
@@ -88,6 +90,8 @@ def _conditions(run: RunDir, plan: dict[str, Any], samples: Samples) -> list[Fin
     counters = _optional(run, EVIDENCE) or {}
     for name in samples.request_names():
         findings.append(judge_counts(name, samples.counts(name).sent, counters.get(name)))
+        if plan.get("faults"):
+            continue  # latency that moves is what they are for: whether it had settled is not asked
         if unsettled := judge_stationarity(name, samples, _tightest(plan, name)):
             findings.append(unsettled)
     if raised := judge_exceptions(samples):
@@ -119,7 +123,7 @@ def _not_judged(plan: dict[str, Any], outcome: Outcome) -> list[Finding]:
     return [
         Finding(identity, source, outcome, None, operator, target, unit, reason=reason, slug="not-collected")
         for identity, source, operator, target, unit in promises
-    ]
+    ] + not_judged_faults(plan.get("faults", ()), outcome, reason)
 
 
 def _never_asked(identity: str) -> Finding:

@@ -22,11 +22,12 @@ def schema(name: SchemaName = typer.Argument(SchemaName.VALIDATION, help="Which 
 
       harness schema stack > .vscode/stack.schema.json
     """
-    from harness.model import stackfile, validation
+    from harness.gate.schema import validation_schema
+    from harness.model import stackfile
     from harness.model.json_schema import json_schema
 
     if name is SchemaName.VALIDATION:
-        made = json_schema(validation.File, "A validation of slo-harness", tuple(validation.NOT_BUILT))
+        made = validation_schema()
     else:
         made = json_schema(stackfile.StackFile, "A stack of slo-harness")
     typer.echo(json.dumps(made, indent=2, ensure_ascii=False))

@@ -44,19 +44,20 @@ def json_schema(model: type[BaseModel], title: str, left_out: tuple[str, ...] = 
     schema: dict[str, Any] = {"$schema": DIALECT, **model.model_json_schema(by_alias=True), "title": title}
     for name in left_out:
         schema["$defs"]["Spec"]["properties"].pop(name)
-    written: dict[str, Any] = _written(schema)
-    return written
+    made: dict[str, Any] = written(schema)
+    return made
 
 
-def _written(part: Any) -> Any:
+def written(part: Any) -> Any:
+    """A part of a schema as files are written, and not as they are parsed."""
     if isinstance(part, list):
-        return [_written(item) for item in part]
+        return [written(item) for item in part]
     if not isinstance(part, dict):
         return part
-    written = {name: _written(value) for name, value in part.items() if name not in (_UNIT, "gt")}
+    made = {name: written(value) for name, value in part.items() if name not in (_UNIT, "gt")}
     default = part.get("default")
     if _UNIT in part and isinstance(default, int | float):
-        written["default"] = format_duration(default * _NS[part[_UNIT]])
-    if "default" in written and default is None:
-        del written["default"]  # absent, and not null
-    return written
+        made["default"] = format_duration(default * _NS[part[_UNIT]])
+    if "default" in made and default is None:
+        del made["default"]  # absent, and not null
+    return made

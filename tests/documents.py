@@ -5,13 +5,16 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import orjson
 
 from harness.core.jsonio import canonical
+from harness.gate.faults import read_faults
 from harness.model.load import LoadPlan
 from harness.model.openslo import load_objectives, objective_from_dict
+from harness.model.stackfile import StackFile, load_stackfile
 from harness.model.threshold import parse_threshold
 from harness.model.validation import PROFILES, load_validations
 
@@ -30,12 +33,20 @@ class Kind:
         return [path.read_text(encoding="utf-8") for path in self.seeds]
 
 
+@cache
+def _stack() -> StackFile:
+    return load_stackfile(ROOT / "stack.yaml")[0]
+
+
 def use_validation(path: Path) -> None:
     """What is accepted has a timetable in each profile, and a plan that comes back from JSON as it was."""
     for one in load_validations(path):
         for profile in PROFILES:
             validation = type(one)(one.document, profile)
             load = validation.load
+            for fault in read_faults(validation, _stack()):
+                assert 0 <= fault.at_ns < fault.end_ns <= load.duration
+                assert orjson.loads(canonical(fault.as_dict())) == fault.as_dict()
             plan = LoadPlan(
                 scenario=str(validation.scenario), rate=load.rate, warmup_ns=load.warmup, duration_ns=load.duration,
                 users=load.users, workers=load.workers, timeout_ns=load.timeout, executor=load.executor,

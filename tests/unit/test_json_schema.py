@@ -17,6 +17,7 @@ from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
 from harness.cli.main import app
+from harness.faults.registry import FAULTS
 
 ROOT = Path(__file__).parent.parent.parent
 TYPES: dict[str, Any] = {"string": str, "object": dict, "array": list, "null": type(None), "boolean": bool}
@@ -107,6 +108,13 @@ def test_the_stack_of_this_project_fits() -> None:
         (("spec", "thresholds"), {"latency": "p(95)<1s"}),
         (("spec", "profiles"), {"weekly": {}}),
         (("spec", "silent"), True),
+        (("spec", "faults"), [{"latency": {"link": "app->milvus"}}]),
+        (("spec", "faults"), [{"latency": {"link": "app->milvus", "delay": "5ms", "lasting": "5s"}}]),
+        (("spec", "faults"), [{"latency": {"link": "app->milvus", "delay": 5}}]),
+        (("spec", "faults"), [{"latancy": {"link": "app->milvus", "delay": "5ms"}}]),
+        (("spec", "faults"), [{"blackhole": {"link": "app->milvus"}, "half-open": {"link": "app->milvus"}}]),
+        (("spec", "faults"), [{"blackhole": {"link": "app->milvus"}, "at": 5}]),
+        (("spec", "faults"), [{"at": "5s"}]),
     ],
 )
 def test_what_the_harness_refuses_by_its_form_does_not_fit(path: tuple[str, ...], value: Any) -> None:
@@ -117,6 +125,14 @@ def test_what_the_harness_refuses_by_its_form_does_not_fit(path: tuple[str, ...]
         inner = inner[step]
     inner[path[-1]] = value
     assert not fits(document, rules, rules)
+
+
+def test_faults_fit_with_their_parameters_and_times() -> None:
+    rules = schema("validation")
+    assert fits(read(ROOT / "tests/every_field.yaml"), rules, rules)
+    shown = json.dumps(rules["$defs"]["Fault"])
+    assert all(f'"{name}"' in shown for name in FAULTS)
+    assert '"main"' not in shown
 
 
 @pytest.mark.parametrize("value", [60, 0.5, "60", "60/s", "0.5/s"])

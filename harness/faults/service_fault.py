@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 
 from harness.core.errors import HarnessError, UsageError
+from harness.faults.fault import Kind
 from harness.faults.guarded import GuardedFault
 from harness.faults.parameters import Parameters
 from harness.model.events import Event
@@ -30,7 +31,7 @@ class ServiceFault(GuardedFault):
     """Base of faults on a service. Raises UsageError service-unknown, fault-parameter for a job, HarnessError
     service-unavailable (not-validated) for a service that this machine cannot run."""
 
-    kind = "service"
+    kind: ClassVar[Kind] = "service"
 
     def __init__(
         self, stack: Stack, parameters: ServiceParameters, emit: Callable[[Event], None] | None = None
@@ -74,8 +75,9 @@ class ServiceFault(GuardedFault):
         service = self.stack.file.spec.services[self.service]
         return service.use is not None or (service.ready is not None and service.ready.http is not None)
 
-    def _start(self, within: float = 0.0) -> Step:
-        """The step that starts the service unless it runs; and again when it ends in so many seconds."""
+    def _start(self, within: float = 0.1) -> Step:
+        """The step that starts the service unless it runs; and again when it ends in so many seconds: one that has just
+        got SIGKILL, from whomever, still runs."""
         return {"do": "start", "name": self.service, "within": within}
 
     def _process(self) -> Mapping[str, Any]:

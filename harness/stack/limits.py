@@ -13,7 +13,7 @@ NOFILE = resource.RLIMIT_NOFILE
 def read(pid: int) -> list[tuple[int, int, int, int]]:
     """(process, its start time in clock ticks, soft limit, hard limit) of each process of the tree."""
     found = []
-    for one in procfs.trees({"": pid})[""]:
+    for one in procfs.tree(pid):
         known = procfs.stat(one)
         if known is None or known[0] in "ZX":
             continue

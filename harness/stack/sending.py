@@ -15,7 +15,7 @@ def send(pid: int, signum: int, tree: bool) -> set[int]:
     Raises ProcessLookupError when it is gone."""
     os.kill(pid, signum)
     seen = {pid}
-    while tree and (new := [one for one in procfs.trees({"": pid})[""] if one not in seen]):
+    while tree and (new := [one for one in procfs.tree(pid) if one not in seen]):
         for one in new:
             seen.add(one)
             try:
@@ -47,5 +47,5 @@ def left(tree: list[tuple[int, int]]) -> list[int]:
 
 def stopped(pid: int) -> bool:
     """Whether a process and all below it are stopped."""
-    states = [procfs.stat(one) for one in procfs.trees({"": pid})[""]]
+    states = [procfs.stat(one) for one in procfs.tree(pid)]
     return all(one is None or one[0] in "TtZ" for one in states)

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 import orjson
 import typer
@@ -58,15 +58,23 @@ def _parameter(made: type[Fault], name: str, field: FieldInfo) -> inspect.Parame
     if not field.is_required() and field.default is not None:
         help_ += f" [default: {str(field.default).lower() if isinstance(field.default, bool) else field.default}]"
     nothing = ... if field.is_required() else None
+    choice = get_origin(field.annotation) is Literal
     if is_main(made.takes, name):
-        return _keyword(name, typer.Argument(nothing, help=help_, metavar=name.upper()), str)
+        annotation = _type_of_choices(field.annotation) if choice else str
+        return _keyword(name, typer.Argument(nothing, help=help_, metavar=name.upper()), annotation)
     flag = "for" if name == "lasting" else name.replace("_", "-")
     if field.annotation is bool:
         return _keyword(name, typer.Option(nothing, f"--{flag}/--no-{flag}", help=help_), bool)
-    if get_origin(field.annotation) is Literal:
-        return _keyword(name, typer.Option(nothing, f"--{flag}", help=help_), field.annotation)
+    if choice:
+        return _keyword(name, typer.Option(nothing, f"--{flag}", help=help_), _type_of_choices(field.annotation))
     metavar = "DURATION" if name == "lasting" else name.upper()
     return _keyword(name, typer.Option(nothing, f"--{flag}", help=help_, metavar=metavar), str)
+
+
+def _type_of_choices(annotation: Any) -> Any:
+    """Choices of texts are the parser's to offer; others are numbers, which the model compares."""
+    first = get_args(annotation)[0]
+    return annotation if isinstance(first, str) else type(first)
 
 
 def _summary(made: type[Fault]) -> str:

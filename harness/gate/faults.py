@@ -137,11 +137,8 @@ def _refuse_overlap(
 
 def touched(fault: PlannedFault, file: StackFile) -> frozenset[str]:
     """What it breaks, as far as the plan tells: `link NAME`, `service NAME`, or what else its parameter names."""
-    if fault.made.kind == "link":
-        return frozenset({f"link {fault.target}"})
-    service = fault.made.service_of(file, fault.target)
-    own = f"{fault.made.takes.target or fault.made.kind} {fault.target}".strip()
-    return frozenset({f"service {service}" if service else own})
+    what = fault.made.takes.target or ("service" if fault.target in file.spec.services else fault.made.kind)
+    return frozenset({f"{what} {fault.target}"})
 
 
 def refuse_impossible_faults(

@@ -11,7 +11,7 @@ from harness.model.json_schema import json_schema, written
 
 
 def validation_schema() -> dict[str, Any]:
-    """Of validations as they are written: each entry of `faults` is one of the faults there are, with its parameters."""
+    """Of validations as they are written: each entry of `faults` is one of those there are, with its parameters."""
     schema = json_schema(validation.File, "A validation of slo-harness", tuple(validation.NOT_BUILT))
     entry = schema["$defs"].pop("FaultEntry")
     schema["$defs"]["Fault"] = {

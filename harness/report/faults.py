@@ -15,7 +15,7 @@ from harness.faults.making import impossible
 from harness.model.stackfile import StackFile
 from harness.stack.availability import Unavailable
 
-MOST = 3  # names of a kind that are spelled out
+MOST = 2  # names of a kind that are spelled out
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,12 @@ from harness.faults.file_limit import FileLimit
 from harness.faults.half_open import HalfOpen
 from harness.faults.kill import Kill
 from harness.faults.latency import Latency
+from harness.faults.loki_refusing import LokiRefusing
 from harness.faults.pause import Pause
 from harness.faults.reset import Reset
 from harness.faults.restart import Restart
+from harness.faults.scrape_dropped import ScrapeDropped
+from harness.faults.sink_stalled import SinkStalled
 from harness.faults.slow_close import SlowClose
 from harness.faults.slow_cpu import SlowCpu
 
@@ -36,6 +39,9 @@ _ALL: tuple[type[Fault], ...] = (
     SlowCpu,
     FileLimit,
     DiskFull,
+    ScrapeDropped,
+    LokiRefusing,
+    SinkStalled,
 )
 FAULTS: dict[str, type[Fault]] = {one.name: one for one in _ALL}
 

@@ -152,6 +152,7 @@ def test_loki_keeps_everything_below_its_directory_and_its_limits(config: Any) -
     assert made["common"]["path_prefix"] == "/d/data"
     assert made["storage_config"]["object_store"] == {"filesystem": {"dir": "/d/chunks"}}
     assert made["storage_config"]["use_thanos_objstore"] is True
+    assert made["runtime_config"] == {"file": "/d/runtime.yaml", "period": "500ms"}
     assert "/loki" not in text and "0.0.0.0" not in text
     classic = {**config, "common": {"storage": {"filesystem": {"chunks_directory": "/loki/chunks"}}},
                "compactor": {"working_directory": "/loki/compactor"}, "ingester": {"wal": {"dir": "/loki/wal"}},

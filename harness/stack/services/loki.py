@@ -15,6 +15,8 @@ from harness.stack.services.recipe import Command, Context, Plan, Recipe
 from harness.stack.services.rendering import dump_yaml
 
 HOST = "127.0.0.1"
+RUNTIME = "runtime.yaml"  # in the service's directory: what Loki reads again and again; faults change it
+CALM = "overrides: {}\n"
 # What says where data go; without it all of them go below common.path_prefix, or to the object store.
 _PLACES = frozenset({"storage", "filesystem", "tsdb_shipper", "boltdb_shipper", "working_directory"})
 _DEFAULT: dict[str, Any] = {
@@ -39,7 +41,7 @@ def rendered(config: Mapping[str, Any], directory: Path, http: int, grpc: int) -
     """A copy of a Loki configuration that listens on `http` and `grpc` of the loopback and keeps all below `directory`.
 
     A Loki that is alone need not wait for others: ring in memory, no settling, and the first look-up of its own
-    scheduler after 250 ms instead of 10 s.
+    scheduler after 250 ms instead of 10 s. Its runtime configuration is a file of this stack, read twice a second.
     """
     ingester, common = config.get("ingester") or {}, config.get("common") or {}
     storage = {name: one for name, one in (config.get("storage_config") or {}).items() if name not in _PLACES}
@@ -72,6 +74,7 @@ def rendered(config: Mapping[str, Any], directory: Path, http: int, grpc: int) -
         },
         "compactor": {name: one for name, one in (config.get("compactor") or {}).items() if name not in _PLACES},
         "frontend": {**(config.get("frontend") or {}), "scheduler_dns_lookup_period": "250ms"},
+        "runtime_config": {"file": str(directory / RUNTIME), "period": "500ms"},
     }
 
 
@@ -80,6 +83,7 @@ def _render(context: Context) -> Plan:
     path = context.directory / "loki.yaml"
     config = _DEFAULT if context.config is None else _read(context.config)
     dump_yaml(path, rendered(config, context.store, context.ports["http"], context.ports["grpc"]))
+    (context.directory / RUNTIME).write_text(CALM)
     return Plan(Command((str(tool.path), f"-config.file={path}"), tool.env))
 
 

@@ -1,0 +1,26 @@
+"""One example of each fault, put on the reference system: what the catalogue shows and `make prove-faults` does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# lasting, seed and whether traffic is due are for whoever uses them
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "latency": {"link": "app->milvus", "delay": "100ms"},
+    "bandwidth": {"link": "app->milvus", "rate": 20_000},
+    "reset": {"link": "app->redis"},
+    "blackhole": {"link": "app->redis"},
+    "slow-close": {"link": "app->traces", "delay": "500ms"},
+    "half-open": {"link": "app->traces"},
+    "corrupt": {"link": "app->model-server", "rate": 0.001},
+    "connection-limit": {"link": "app->redis", "limit": 0},
+    "pause": {"service": "model-server"},
+    "kill": {"service": "model-server"},
+    "restart": {"service": "redis"},
+    "slow-cpu": {"service": "model-server", "share": 0.2},
+    "file-limit": {"service": "model-server"},
+    "disk-full": {"service": "postgres"},
+    "scrape-dropped": {"job": "redis"},
+    "loki-refusing": {},
+    "sink-stalled": {"service": "traces"},
+}

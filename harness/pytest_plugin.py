@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from harness.faults.fault import Fault
     from harness.gate.run import Planned, RunResult
     from harness.gate.session import Session
     from harness.stack.runtime import Stack
@@ -182,6 +183,34 @@ def slo_stack(pytestconfig: pytest.Config) -> Iterator[Stack]:
     """The running stack of `--slo-stack`, brought up for this session unless one is already up."""
     session = _session(pytestconfig)
     yield session.stack(Path(pytestconfig.rootpath) / pytestconfig.getoption("slo_stack"), session.tell)
+
+
+@pytest.fixture
+def slo_faults(slo_stack: Stack, pytestconfig: pytest.Config) -> Iterator[Callable[..., Fault]]:
+    """Makes a fault on the stack, by its name and parameters: `with slo_faults("latency", link="app->milvus",
+    delay="200ms"):`. One that is still in force when the test is over is ended then, and is an error of the test.
+
+    Raises UsageError fault-unknown, fault-parameter, link-unknown, service-unknown; HarnessError fault-unavailable.
+    """
+    from harness.core.errors import HarnessError
+    from harness.faults.making import make
+
+    made: list[Fault] = []
+
+    def fault(name: str, **parameters: Any) -> Fault:
+        made.append(make(slo_stack, name, parameters, _session(pytestconfig).tell))
+        return made[-1]
+
+    yield fault
+    left = [one for one in made if one.in_force]
+    said = [f"{one.name} on {', '.join(sorted(one.touches))} was still in force when the test was over" for one in left]
+    for one in reversed(left):
+        try:
+            one.end()
+        except HarnessError as error:
+            said.append(error.render())
+    if said:
+        pytest.fail("\n".join([*said, "Use it in a `with` block, or call its end()."]), pytrace=False)
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ import pytest
 
 from harness.core.duration import format_duration, parse_duration
 from harness.core.outcome import ExitCode, Outcome, exit_code, worst
+from harness.core.size import parse_size
 from harness.model.events import LogEvent, PhaseEvent
 from harness.results.events import EventWriter, read_events
 from harness.results.rundir import RunDir
@@ -39,6 +40,19 @@ def test_durations(text: str, ns: int) -> None:
 def test_not_durations(text: str) -> None:
     with pytest.raises(ValueError, match="not a duration"):
         parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("0B", 0), ("64kB", 64_000), ("256MB", 256_000_000), ("1.5GiB", 3 << 29), ("4KiB", 4096)]
+)  # fmt: skip
+def test_sizes(text: str, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "5", "MB", "5 MB", "-5MB", "5mb", "5TB", "1e3MB", "9" * 5000 + "B", "2000000GiB"])
+def test_not_sizes(text: str) -> None:
+    with pytest.raises(ValueError, match=r"not a size|more than a PiB"):
+        parse_size(text)
 
 
 def test_durations_read_back() -> None:

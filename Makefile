@@ -35,7 +35,7 @@ lint: install  ## ruff, mypy, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-prove: prove-cleanup prove-main prove-cold prove-statistics prove-documents  ## every proof; long, never in CI
+prove: prove-cleanup prove-main prove-cold prove-statistics prove-documents prove-faults  ## every proof; long, never in CI
 
 prove-cleanup: install services  ## 50 kills at random moments, 50 times nothing left
 	$(BIN)/python -m tests.proofs.cleanup --kills 50 --out results/proofs/cleanup.json
@@ -51,6 +51,12 @@ prove-statistics: install  ## coverage and width of intervals, false verdicts, t
 
 prove-documents: install  ## ten thousand mutated documents of each kind: accepted, or refused where they are wrong
 	$(BIN)/python -m tests.proofs.documents --out results/proofs/documents.json
+
+prove-faults: install services  ## the proxy's cost, the latency's exactness; every fault undone, its process killed at random moments
+	$(BIN)/python -m tests.proofs.faults --rounds 10 --trials 20 --out results/proofs/faults.json
+
+fault-catalogue: install services  ## docs/fault-catalogue.md: what each fault does to the reference system, measured
+	$(BIN)/harness fault catalogue --out docs/fault-catalogue
 
 snapshots: install  ## rewrite the stored outputs that tests compare with
 	$(BIN)/pytest tests/unit --snapshot-update
@@ -81,4 +87,4 @@ $(UV):
 clean:  ## remove the environment and caches of this checkout (not the tools in the user's cache)
 	rm -rf .venv .tools .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
-.PHONY: help slo test doctor unit lint prove prove-cleanup prove-main prove-cold prove-statistics prove-documents snapshots lock install services clean
+.PHONY: help slo test doctor unit lint prove prove-cleanup prove-main prove-cold prove-statistics prove-documents prove-faults fault-catalogue snapshots lock install services clean

@@ -16,6 +16,7 @@ from harness.core.errors import HarnessError
 from harness.faults.fault import Fault
 from harness.gate.faults import PlannedFault, touched
 from harness.model.events import Event, FaultEvent, LogEvent
+from harness.model.validation import Load
 from harness.results.events import EventWriter
 from harness.results.rundir import RunDir
 from harness.slo.faults import FAULTS_EVIDENCE, SCHEMA
@@ -44,9 +45,9 @@ class _Course:
 class FaultRun:
     """The faults of one run: `during` its load, with `tell` as often as wanted. False without any."""
 
-    def __init__(self, faults: Sequence[PlannedFault], stack: Stack, run: RunDir, warmup_ns: int) -> None:
+    def __init__(self, faults: Sequence[PlannedFault], stack: Stack, run: RunDir, load: Load) -> None:
         """Makes all of them; nothing is broken yet. Raises HarnessError, as `Fault.on` does."""
-        self._run, self._warmup_ns = run, warmup_ns
+        self._run, self._warmup_ns, self._steady_ns = run, load.warmup, load.duration
         self._origin_ns = self._origin_wall_ns = 0
         self._stop = threading.Event()
         self._lock = threading.Lock()
@@ -123,19 +124,22 @@ class FaultRun:
                 for other in one.after:
                     other.done.wait()
                 if not self._stop.is_set():
-                    self._hold(one, begin + one.planned.for_ns)
+                    self._hold(one)
                     return
             one.cut = True
         finally:
             one.done.set()
             self._write()
 
-    def _hold(self, one: _Course, until: int) -> None:
+    def _hold(self, one: _Course) -> None:
+        """`for` counts from when it was seen in force; the end of the steady phase is the end of all."""
         try:
             one.asked_begin_ns = mono_ns()
             one.fault.begin()
             self._write()
-            one.cut = not self._waits_until(until)
+            seen = mono_ns() if one.begun is None else one.begun.confirmed_mono_ns
+            end = self._origin_ns + self._warmup_ns + self._steady_ns
+            one.cut = not self._waits_until(min(seen + one.planned.for_ns, end))
             one.asked_end_ns = mono_ns()
             one.fault.end()
         except HarnessError as error:

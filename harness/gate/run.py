@@ -97,7 +97,7 @@ def _measure(planned: Planned, session: Session, run: RunDir, writer: EventWrite
     try:
         engine.prepare()
         collector.before()
-        faults = FaultRun(planned.faults, stack, run, planned.validation.load.warmup)
+        faults = FaultRun(planned.faults, stack, run, planned.validation.load)
         writer.emit(PhaseEvent("setup", "end", (mono_ns() - began) / 1e9))
         timeline = _drive(engine, planned.validation, run, writer, session.abort_grace_ns, faults)
         began = mono_ns()

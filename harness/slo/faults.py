@@ -13,7 +13,8 @@ from harness.model.phases import Phase
 
 FAULTS_EVIDENCE = "evidence/faults.json"
 SCHEMA = 1
-LEAST = 0.9  # share of the planned time that a fault must have been in force
+LEAST = 0.9  # share of its time that a fault must have been in force
+TO_BE_SEEN_NS = 1_000_000_000  # that it may take to be seen in force, and is not of its time
 _SOURCE = "fault"
 
 
@@ -51,15 +52,17 @@ def _judge(name: str, planned: Mapping[str, Any], told: Mapping[str, Any] | None
         reason = "it was in force, and that it was undone was not seen before the run ended"
         return Finding(identity, _SOURCE, Outcome.NO_DATA, reason=reason, slug="not-collected", evidence=evidence)
     since, until = told["in_force"]["offset_ns"], told["asked"]["end"]["offset_ns"]
+    first = min(since, begin + TO_BE_SEEN_NS)
+    last = min(first + end - begin, steady.end_ns)
     if told["cut"]:  # the load was ended, and the faults with it: up to then it was to be there
-        end = min(end, until)
-    share = max(0.0, (min(until, end) - max(since, begin)) / max(1, end - begin))
+        last = min(last, until)
+    share = min(1.0, max(0.0, min(until, last) - since) / max(1, last - first))
     late = share < LEAST
     times = f"in force from {_at(since, steady)} to {_at(until, steady)} of the steady phase"
     if late:
         asked = told["asked"]["begin"]["offset_ns"]
         reason = (
-            f"{times}, {share:.0%} of the planned {_at(begin, steady)} to {_at(end, steady)}: it was set "
+            f"{times}, {share:.0%} of its time, planned were {_at(begin, steady)} to {_at(end, steady)}: it was set "
             f"{format_duration(max(0, asked - begin))} late and took {format_duration(since - asked)} to take effect; "
             "let it last longer, or begin earlier"
         )

@@ -42,9 +42,10 @@ def write_validation(
     objectives: str = "[]",
     duration: str = "4s",
     needs: str = "",
+    faults: str = "",
 ) -> Path:
     """A validation of a few seconds in `directory`, with a bound that its 160 requests can decide. needs: by default
-    all that the target works with."""
+    all that the target works with; faults: a list, as YAML in one line."""
     path = directory / f"{name}.yaml"
     path.write_text(
         SHORT.format(
@@ -54,7 +55,7 @@ def write_validation(
             thresholds=thresholds,
             objectives=objectives,
             duration=duration,
-            more=f"  needs: {needs}\n" if needs else "",
+            more="".join(f"  {name}: {one}\n" for name, one in (("needs", needs), ("faults", faults)) if one),
         )
     )
     return path

@@ -48,6 +48,9 @@ def evidence(
     return {"schema": 1, "faults": [one | more]}
 
 
+LAST = {"begin": at(18), "end": at(20)}
+
+
 def judged(told: Mapping[str, Any] | None) -> Finding:
     (finding,) = judge_faults(PLANNED, told, STEADY)
     assert finding.id == "faults/latency{a->b}"
@@ -80,11 +83,16 @@ def test_one_that_was_there_passes_and_says_when_and_how() -> None:
         (evidence(undone=None, error=error("fault-not-undone")), "error", "fault-not-undone"),
         (evidence(since=None, error=error("fault-parameter", "usage")), "error", "fault-parameter"),
         (evidence(since=None, error=error("fault-unavailable", "not-validated")), "not-validated", "fault-unavailable"),
-        (evidence(since=6.01), "error", "fault-late"),
-        (evidence(since=5.99), "pass", ""),
+        (evidence(since=5.9, until=15.9), "pass", ""),  # a second may go by until it is seen
+        (evidence(since=5.9, until=14.8), "error", "fault-late"),
+        (evidence(since=6.9, until=16.9), "pass", ""),
+        (evidence(since=7.1, until=17.1), "error", "fault-late"),
         (evidence(until=13.9), "error", "fault-late"),
+        (evidence(planned=LAST, since=18.9, until=20.0, undone=20.1), "pass", ""),  # up to the end of the phase
+        (evidence(planned=LAST, since=19.5, until=20.0, undone=20.1), "error", "fault-late"),
         (evidence(until=9.0, cut=True), "pass", ""),  # the load was ended then
         (evidence(since=7.0, until=9.0, cut=True), "error", "fault-late"),
+        (evidence(since=5.9, until=6.0, cut=True), "pass", ""),
         (evidence(since=16.0, until=25.0, undone=26.0), "error", "fault-late"),
     ],
 )

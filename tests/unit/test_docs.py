@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.faults.registry import FAULTS
 from harness.model import threshold
 
 ROOT = Path(__file__).parent.parent.parent
@@ -38,6 +39,11 @@ def test_the_grammar_in_the_docs_is_the_one_in_the_code() -> None:
     assert len(rules) == 10
     page = (ROOT / "docs/thresholds.md").read_text()
     assert [rule for rule in rules if rule not in page] == []
+
+
+def test_every_fault_has_its_line_in_the_table_of_faults() -> None:
+    told = re.findall(r"^\| \[?`([a-z-]+)`(?:\]\([a-z.-]+\))? \|", (ROOT / "docs/faults.md").read_text(), re.MULTILINE)
+    assert sorted(told) == sorted(FAULTS)
 
 
 def test_links_in_the_documents_lead_somewhere() -> None:

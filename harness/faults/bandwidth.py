@@ -9,6 +9,7 @@ from harness.core.errors import UsageError
 from harness.faults.link_fault import DirectedParameters, LinkFault
 from harness.faults.parameters import main
 from harness.faults.probe import PATIENCE, Probe, exchange
+from harness.faults.toxiproxy import Toxic, whole
 from harness.stack.links import Links
 
 MOST = 4 << 20  # bytes that a probe sends
@@ -35,6 +36,9 @@ class Bandwidth(LinkFault):
 
     def settings(self) -> dict[str, Any]:
         return {"rate": self._rate}
+
+    def toxic(self) -> Toxic:
+        return Toxic("bandwidth", {"rate": whole("rate", self._rate, 1000, "KB/s")})  # of each connection, there
 
     def _confirm(self, probe: Probe) -> str:
         data = bytes(min(MOST, max(1, int(self._rate * SECONDS))))

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from harness.faults.link_fault import DirectedParameters, LinkFault
 from harness.faults.probe import Probe
+from harness.faults.toxiproxy import Toxic
 
 
 class Blackhole(LinkFault):
@@ -17,6 +18,9 @@ class Blackhole(LinkFault):
 
     def settings(self) -> dict[str, Any]:
         return {}
+
+    def toxic(self) -> Toxic:
+        return Toxic("timeout", {"timeout": 0})
 
     def _confirm(self, probe: Probe) -> str:
         with probe.connect() as client:

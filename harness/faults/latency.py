@@ -11,6 +11,7 @@ from pydantic import Field
 from harness.faults.link_fault import DirectedParameters, LinkFault
 from harness.faults.parameters import DurationText, main
 from harness.faults.probe import Probe, exchange, stays_silent
+from harness.faults.toxiproxy import Toxic, whole
 from harness.faults.units import seconds_of
 from harness.stack.links import Links
 
@@ -43,6 +44,11 @@ class Latency(LinkFault):
 
     def settings(self) -> dict[str, Any]:
         return {"delay": self._delay, "jitter": self._jitter}
+
+    def toxic(self) -> Toxic:
+        delay, jitter = (whole("delay", self._delay, 1e-3, "ms"), whole("jitter", self._jitter, 1e-3, "ms"))
+        most = (self._delay + self._jitter) * self.ways
+        return Toxic("latency", {"latency": delay, "jitter": jitter}, self._least, most)
 
     def _confirm(self, probe: Probe) -> str:
         with probe.connect() as client:

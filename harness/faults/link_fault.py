@@ -16,6 +16,7 @@ from harness.core.errors import HarnessError, UsageError
 from harness.faults.fault import Fault
 from harness.faults.parameters import Parameters
 from harness.faults.probe import PATIENCE, Probe, exchange
+from harness.faults.toxiproxy import Toxic, Toxics, server_named
 from harness.faults.units import seconds_of
 from harness.faults.waiting import wait_for
 from harness.model.events import Event
@@ -81,6 +82,7 @@ class LinkFault(Fault):
         self._expect_traffic = expect_traffic
         self._control: LinkControl | None = None
         self._id = ""
+        self._toxics: Toxics | None = None  # where the environment names a toxiproxy
 
     @classmethod
     def on(cls, stack: Stack, parameters: Parameters, emit: Callable[[Event], None] | None = None) -> LinkFault:
@@ -92,15 +94,18 @@ class LinkFault(Fault):
 
     @classmethod
     def check(cls, parameters: Parameters) -> None:
-        one = cls(Links(Path(), {parameters.on: 0}), **parameters.model_dump())
-        try:
-            MECHANISMS[cls.name](one.settings())  # as the proxy will
-        except ValueError as error:
-            raise UsageError("fault-parameter", str(error), f"See `harness fault {cls.name} --help`.") from None
+        cls(Links(Path(), {parameters.on: 0}), **parameters.model_dump())._check_settings()
 
     @classmethod
     def service_of(cls, file: StackFile, target: str) -> str:
         return file.spec.links[target].to.partition(".")[0]
+
+    def _check_settings(self) -> None:
+        """As the proxy will."""
+        try:
+            MECHANISMS[self.name](self.settings())
+        except ValueError as error:
+            raise UsageError("fault-parameter", str(error), f"See `harness fault {self.name} --help`.") from None
 
     @property
     def touches(self) -> frozenset[str]:
@@ -114,6 +119,11 @@ class LinkFault(Fault):
         told = self.settings() | ({"direction": self.direction} if self.directed else {})
         return told if self._lasting is None else told | {"lasting": self._lasting}
 
+    def toxic(self) -> Toxic | None:
+        """What a toxiproxy is told for it; None: that cannot do it. Raises UsageError fault-parameter for a value that
+        it cannot have."""
+        return None
+
     def _prepare(self, probe: Probe) -> None:
         """Called before it is set."""
 
@@ -125,6 +135,11 @@ class LinkFault(Fault):
         return Probe(control, self.link, self._links.near[self.link], self._id)
 
     def _apply(self) -> str:
+        if (server := server_named()) is not None:
+            self._check_settings()
+            streams = {"up": ("upstream",), "down": ("downstream",), "both": ("upstream", "downstream")}
+            self._toxics = Toxics(server, self.link, f"{self.name} on {self.link}")
+            return self._toxics.apply(self.toxic(), streams[self.direction], self._lasting)
         self._id = uuid.uuid4().hex
         control = self._control = self._links.connect()
         probe = self._probe(control)
@@ -145,6 +160,9 @@ class LinkFault(Fault):
             raise self._without(f"the probe failed: {error}") from error
 
     def _abandon(self) -> None:
+        if self._toxics is not None:
+            self._toxics.abandon()
+            self._toxics = None
         if self._control is not None:
             self._control.close()
             self._control = None
@@ -157,11 +175,18 @@ class LinkFault(Fault):
         )
 
     def _counters(self) -> dict[str, int]:
+        if self._toxics is not None:
+            return {}  # it counts nothing while a connection is open
         assert self._control is not None
         found: dict[str, int] = self._control.ask("counters", id=self._id)["counters"]
         return found
 
     def _undo(self) -> str:
+        if self._toxics is not None:
+            try:
+                return self._toxics.undo()
+            finally:
+                self._abandon()
         assert self._control is not None
         control = self._control
         try:
@@ -194,7 +219,7 @@ class LinkFault(Fault):
         )
 
     def _check_met(self, counters: Mapping[str, int]) -> None:
-        if self._expect_traffic and not any(counters[name] for name in self.evidence):
+        if self._expect_traffic and counters and not any(counters[name] for name in self.evidence):
             raise HarnessError(
                 "fault-without-effect",
                 f"{self.name} on {self.link} was in force, and nothing met it: {counters['connections']} connections "

@@ -10,6 +10,7 @@ from pydantic import Field
 from harness.core.errors import UsageError
 from harness.faults.link_fault import LinkFault, LinkParameters
 from harness.faults.probe import Probe, exchange
+from harness.faults.toxiproxy import Toxic
 from harness.stack.links import Links
 
 
@@ -35,6 +36,9 @@ class Reset(LinkFault):
 
     def settings(self) -> dict[str, Any]:
         return {"open": self._open, "new": self._new}
+
+    def toxic(self) -> Toxic | None:
+        return Toxic("reset_peer", {"timeout": 0}) if self._open and self._new else None  # it has no choice
 
     def _prepare(self, probe: Probe) -> None:
         if self._open:

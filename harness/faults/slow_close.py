@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from harness.faults.link_fault import DirectedParameters, LinkFault
 from harness.faults.parameters import DurationText, main
 from harness.faults.probe import Probe
+from harness.faults.toxiproxy import Toxic, whole
 from harness.faults.units import seconds_of
 from harness.stack.links import Links
 
@@ -31,6 +32,9 @@ class SlowClose(LinkFault):
 
     def settings(self) -> dict[str, Any]:
         return {"delay": self._delay}
+
+    def toxic(self) -> Toxic:
+        return Toxic("slow_close", {"delay": whole("delay", self._delay, 1e-3, "ms")})
 
     def _confirm(self, probe: Probe) -> str:
         wait = min(self._delay * self.ways, LONG)

@@ -91,6 +91,6 @@ class DiskFull(ServiceFault):
 
     def _gone(self) -> str:
         told = self._space()
-        if told["held"] or not self._answers():
+        if told["held"] or not self._is_back():
             return ""
         return f"{told['free']} of {told['size']} bytes are free again, and it answers"

@@ -59,4 +59,4 @@ class FileLimit(ServiceFault):
         least = self._before[0][2]
         if any(soft < before.get((pid, started), min(least, hard)) for pid, started, soft, hard in told["pids"]):
             return ""
-        return "its limits are as before, and it answers" if self._answers() else ""
+        return "its limits are as before, and it answers" if self._is_back() else ""

@@ -29,4 +29,4 @@ class Kill(ServiceFault):
         return f"it {ending(process['code'])}" if process["state"] == "exited" else ""
 
     def _gone(self) -> str:
-        return "it was started again, and answers" if self._answers() else ""
+        return "it was started again, and answers" if self._is_back() else ""

@@ -27,4 +27,4 @@ class Restart(ServiceFault):
         return "its process ended, and another was started" if self._process()["restarts"] > self._before else ""
 
     def _gone(self) -> str:
-        return "another process of it answers" if self._answers() else ""
+        return "another process of it answers" if self._is_back() else ""

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from harness.core.errors import HarnessError, UsageError
+from harness.faults.collections import answering
 from harness.faults.fault import Kind
 from harness.faults.guarded import GuardedFault
 from harness.faults.parameters import Parameters
@@ -64,6 +65,10 @@ class ServiceFault(GuardedFault):
     def touches(self) -> frozenset[str]:
         return frozenset({f"service {self.service}"})
 
+    def _apply(self) -> str:
+        self._collections = self._answering()
+        return super()._apply()
+
     @property
     def _patience(self) -> float:
         """As long as the stack file gives it to become ready: it may have to start."""
@@ -96,3 +101,12 @@ class ServiceFault(GuardedFault):
 
     def _answers(self) -> bool:
         return self.stack.is_ready(self.service)
+
+    def _is_back(self) -> bool:
+        """Whether it answers, and of a Milvus each collection that did before."""
+        return self._answers() and self._collections <= self._answering()
+
+    def _answering(self) -> frozenset[str]:
+        if self.stack.file.spec.services[self.service].use != "milvus":
+            return frozenset()
+        return answering(self.stack.address(f"{self.service}.grpc"))

@@ -63,4 +63,4 @@ class SlowCpu(ServiceFault):
         told = self._ask("stopped")
         if self._ask("throttled") is not None or told is None or told["stopped"]:
             return ""
-        return "it runs without pause, and answers" if self._answers() else ""
+        return "it runs without pause, and answers" if self._is_back() else ""

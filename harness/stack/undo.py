@@ -34,6 +34,7 @@ class Entry:
     steps: list[Step]
     owner: object  # None once it is gone
     due: float | None  # monotonic seconds
+    armed: float = field(default_factory=time.monotonic)  # monotonic seconds
     state: str = "armed"
     by: str = ""
     errors: list[str] = field(default_factory=list)
@@ -148,6 +149,13 @@ class UndoList:
         send(child.pid, int(step["signal"]), bool(step.get("tree")))
         return bool(step["signal"] != signal.SIGKILL)
 
+    def _kill(self, entry: Entry, step: Step) -> bool:
+        """SIGKILL to a service, as an end that was asked for, if the entry has been armed for `after` seconds."""
+        child = self._children.table[step["name"]]
+        if child.state == "running" and time.monotonic() - entry.armed >= float(step["after"]):
+            self._children.stop(child.name, signal.SIGKILL, 0)
+        return True
+
     def _start(self, entry: Entry, step: Step) -> bool:
         """Start a service as it was started first, if it does not run, or has been asked to end; not before all that
         was killed with it is gone. `within`: for so many seconds again when it ends."""
@@ -189,6 +197,7 @@ class UndoList:
 
 _STEPS: dict[str, Callable[[UndoList, Entry, Step], bool]] = {
     "signal": UndoList._signal,
+    "kill": UndoList._kill,
     "start": UndoList._start,
     "full-speed": UndoList._full_speed,
     "limits": UndoList._limits,

@@ -186,6 +186,17 @@ def test_on_a_full_disk_postgres_says_so_and_what_was_there_is_there(stack: Stac
     assert space(stack)["held"] == 0
 
 
+def test_a_full_disk_stays_full_though_space_becomes_free(stack: Stack) -> None:
+    with to_postgres(stack).cursor() as cursor:
+        cursor.execute("CREATE TABLE large AS SELECT repeat('x', 1000) AS text FROM generate_series(1, 4000)")
+        with made(stack, "disk-full"):
+            held = space(stack)["held"]
+            cursor.execute("DROP TABLE large")
+            cursor.execute("CHECKPOINT")  # which is when its file goes
+            assert wait_for(lambda: space(stack)["held"] > held + 4_000_000)
+            assert wait_for(lambda: space(stack)["free"] < 1 << 16)
+
+
 def test_a_postgres_that_dies_of_a_full_disk_is_started_again(stack: Stack) -> None:
     with made(stack, "disk-full"), pytest.raises(psycopg2.OperationalError), to_postgres(stack).cursor() as cursor:
         for _ in range(64):  # 64 MB into a log for which there is no room: PANIC
@@ -288,7 +299,7 @@ def test_one_that_somebody_else_has_ended_is_an_error(stack: Stack, name: str, s
     assert is_back(stack, service, before)
 
 
-IN_PLACE = {"signal", "stop", "throttle", "start"}
+IN_PLACE = {"signal", "stop", "start"}
 
 
 @pytest.mark.parametrize("name", ["pause", "kill", "slow-cpu", "file-limit", "disk-full"])
@@ -296,11 +307,13 @@ def test_one_that_cannot_be_seen_is_an_error(stack: Stack, name: str, monkeypatc
     def lazy(request: dict[str, Any]) -> dict[str, Any]:
         if request["op"] == "limit":
             return request | {"spare": 1 << 20}
+        if request["op"] == "throttle":
+            return request | {"share": 0.95}
         return {"op": "info"} if request["op"] in IN_PLACE else request
 
     service, _ = EVERY[name]
     before = state_of(stack, service)
-    monkeypatch.setattr(guarded, "PATIENCE", 0.1)
+    monkeypatch.setattr(guarded, "PATIENCE", 0.3)
     with Relay(stack, lazy) as relay:
         monkeypatch.setattr(stack, "guard", relay.guard)
         with pytest.raises(HarnessError) as raised:

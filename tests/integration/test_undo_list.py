@@ -208,6 +208,21 @@ def test_a_signal_to_one_that_is_gone_is_no_error(one: Launched, guard: Guard) -
     assert guard.undo() == "asked"
 
 
+def test_one_that_cannot_go_on_after_so_long_is_killed_and_started(one: Launched) -> None:
+    start(one, "leased", "sleep", "600")
+    steps = [{"do": "kill", "name": "leased", "after": 0.3}, {"do": "start", "name": "leased"}]
+    short, long = Guard(one.id), Guard(one.id)
+    long.arm("long", steps, 0.4)
+    short.arm("short", steps)
+    short.undo()
+    assert process(one, "leased")["restarts"] == 0
+    assert wait_for(lambda: long.state()["state"] == "done")
+    assert process(one, "leased")["restarts"] == 1
+    assert one.control.ask("status")["exits"][-1]["asked"] is True
+    short.close()
+    long.close()
+
+
 def test_a_limit_leaves_exactly_so_many_files_and_those_born_under_it_get_the_old_one(
     one: Launched, guard: Guard
 ) -> None:

@@ -13,6 +13,9 @@ from harness.stack.probes import http_get
 from harness.stack.services.recipe import Command, Context, Plan, Recipe
 
 _PRIVATE = ("etcd", "etcd-peer", "root", "proxy", "query", "query-node", "index-node", "data", "data-node")
+# Seconds that a Milvus which got SIGKILL counts as alive for its successor, which loads nothing meanwhile: its default
+# of 60 makes that a minute. One that was stopped for longer finds its session gone, begins to end, and hangs in that.
+SESSION = 20
 _GLOG = "--logtostderr=true\n--stderrthreshold=0\n--minloglevel=1\n"
 
 # Milvus writes to /tmp/milvus and /run/milvus whatever it is told, and by process ids that repeat in PID namespaces:
@@ -104,7 +107,7 @@ def _milvus(context: Context) -> dict[str, Any]:
         "dataCoord": {"ip": host, "port": port["data"], "segment": {"maxSize": 1024}},
         "dataNode": {"ip": host, "port": port["data-node"]},
         "log": {"level": "warn", "stdout": True, "file": {"rootPath": ""}},
-        "common": {"storageType": "local", "gracefulStopTimeout": 1},
+        "common": {"storageType": "local", "gracefulStopTimeout": 1, "session": {"ttl": SESSION}},
         "minio": {"rootPath": "files"},
         "trace": {"exporter": "noop", "sampleFraction": 0},
     }
@@ -152,4 +155,5 @@ RECIPE = Recipe(
     probe=_probe,
     grace=1.0,  # with a loaded collection it ignores SIGTERM for more than 40 s
     metrics=("metrics", "/metrics"),
+    longest_pause=SESSION * 0.6,  # it is renewed every third of its time
 )

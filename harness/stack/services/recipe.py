@@ -76,7 +76,8 @@ class Recipe:
     service's directory and says what to run; probe: None while it is not ready, then the version that the server
     itself reports ('' if it reports none); `grace`: seconds between the stop signal and SIGKILL; check: raises
     HarnessError where this machine has its tools and cannot run it all the same; examine: raises UsageError for a
-    configuration that cannot be used, and tells which other files it reads.
+    configuration that cannot be used, and tells which other files it reads; longest_pause: seconds that it may be
+    stopped and still go on where it was, None for as long as one likes.
     """
 
     tools: tuple[str, ...]  # as harness.stack.tools knows them
@@ -88,3 +89,4 @@ class Recipe:
     metrics: tuple[str, str] | None = None  # port name and path
     check: Callable[[Callable[[str], Tool]], None] | None = None
     examine: Callable[[Path, Spec], Sequence[Path]] | None = None
+    longest_pause: float | None = None

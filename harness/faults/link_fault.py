@@ -16,11 +16,12 @@ from harness.core.errors import HarnessError, UsageError
 from harness.faults.fault import Fault
 from harness.faults.parameters import Parameters
 from harness.faults.probe import PATIENCE, Probe, exchange
-from harness.faults.toxiproxy import Toxic, Toxics, server_named
+from harness.faults.toxiproxy import VARIABLE, Toxic, Toxics, server_named
 from harness.faults.units import seconds_of
 from harness.faults.waiting import wait_for
 from harness.model.events import Event
 from harness.model.stackfile import StackFile
+from harness.stack.availability import Unavailable
 from harness.stack.handle import Stack
 from harness.stack.links import LinkControl, Links
 from harness.stack.proxy.mechanisms import MECHANISMS
@@ -91,6 +92,13 @@ class LinkFault(Fault):
     @classmethod
     def targets(cls, file: StackFile) -> tuple[str, ...]:
         return tuple(file.spec.links)
+
+    @classmethod
+    def lacking(cls, file: StackFile, target: str, missing: Mapping[str, Unavailable]) -> str:
+        server = server_named()
+        if server is not None and cls.toxic is LinkFault.toxic:
+            return f"toxiproxy at {server}, which {VARIABLE} names, cannot do this"
+        return super().lacking(file, target, missing)
 
     @classmethod
     def check(cls, parameters: Parameters) -> None:

@@ -26,9 +26,11 @@ from harness.faults import (
     Reset,
     SlowClose,
 )
+from harness.faults.registry import FAULTS
 from harness.faults.toxiproxy import VARIABLE, Toxic
 from harness.faults.waiting import wait_for
 from harness.model.events import Event, FaultEvent
+from harness.model.stackfile import load_stackfile
 from harness.stack.links import Links
 from harness.stack.runtime import up
 from tests.integration.toxiproxy_server import toxiproxy
@@ -120,6 +122,7 @@ CHILD = f"""
 import signal
 from pathlib import Path
 from harness.faults import Blackhole
+from harness.model.stackfile import load_stackfile
 from harness.stack.links import Links
 with Blackhole(Links(Path("/nowhere"), {{{LINK!r}: 1}}), {LINK!r}):
     print("in force", flush=True)
@@ -157,6 +160,12 @@ def test_what_toxiproxy_cannot_do_is_not_validated(there: There, fault: LinkFaul
     with pytest.raises(HarnessError) as raised:
         fault.begin()
     assert (raised.value.slug, raised.value.outcome.value) == ("fault-unsupported", "not-validated")
+
+
+def test_the_list_of_faults_says_what_it_cannot_do(there: There) -> None:
+    file, _ = load_stackfile(Path(__file__).parents[2] / "stack.yaml")
+    without = {name for name, one in FAULTS.items() if one.kind == "link" and one.lacking(file, LINK, {})}
+    assert without == {"corrupt", "half-open", "connection-limit"}
 
 
 @pytest.mark.parametrize(("fault", "slug"), [

@@ -48,7 +48,13 @@ def judge_counts(name: str, sent: int, evidence: Mapping[str, Any] | None) -> Fi
         reason=""
         if agree
         else f"the client sent {sent} requests, {evidence['service']} counted {served:.0f} "
-        f"({evidence['series']}): {'lost on the way' if served < sent else 'somebody else sends too'}",
+        f"({evidence['series']}): {_why(served, sent)}",
         query=evidence["series"],
         evidence={EVIDENCE: name},
     )
+
+
+def _why(served: float, sent: int) -> str:
+    if served < 0:
+        return "its counter began anew meanwhile, as the service was started again"
+    return "lost on the way" if served < sent else "somebody else sends too"

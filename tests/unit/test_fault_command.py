@@ -62,6 +62,11 @@ def test_options_are_the_parameters_and_the_main_one_has_no_name(held: list[dict
     }]  # fmt: skip
 
 
+@pytest.mark.parametrize("name", FAULTS)
+def test_no_parameter_is_called_as_an_option_of_every_fault(name: str) -> None:
+    assert not {"stack", "json", "help", "for"} & set(FAULTS[name].takes.model_fields)
+
+
 def test_what_is_not_given_is_left_to_the_model(held: list[dict[str, Any]]) -> None:
     assert invoke("reset", "--link", "a->b").exit_code == 0
     assert held == [{"fault": "reset", "stack": Path("stack.yaml"), "json": False, "link": "a->b"}]

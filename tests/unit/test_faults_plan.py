@@ -107,10 +107,10 @@ def test_what_is_wrong_is_said_where_it_stands(tmp_path: Path, entry: str, slug:
 
 def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as raised:
-        planned(tmp_path, "{latancy: {}}", "{latency: {lnik: x}}", "{reset: {link: nowhere}}")
+        planned(tmp_path, "{latancy: {}}", "{latency: {lnik: x, dealy: 5ms}}", "{reset: {link: nowhere}}")
     told = [raised.value, *raised.value.also]
     assert [(one.slug, one.location.line) for one in told if one.location is not None] == [
-        ("fault-unknown", 11), ("unknown-field", 12), ("link-unknown", 13),
+        ("fault-unknown", 11), ("unknown-field", 12), ("unknown-field", 12), ("link-unknown", 13),
     ]  # fmt: skip
 
 

@@ -112,12 +112,18 @@ def test_a_percentile_passes_only_with_samples_enough_whatever_its_interval_says
 
 @pytest.mark.parametrize(
     ("after", "outcome", "slug"),
-    [(1100, "pass", ""), (1099, "error", "counts-disagree"), (1101, "error", "counts-disagree")],
+    [
+        (1100, "pass", ""),
+        (1099, "error", "counts-disagree"),
+        (1101, "error", "counts-disagree"),
+        (40, "error", "counts-disagree"),
+    ],
 )
 def test_counts_agree_exactly_or_nothing_is_proven(after: int, outcome: str, slug: str) -> None:
     evidence = {"service": "app", "series": "requests_total", "before": 100, "after": after}
     finding = judge_counts("search", 1000, evidence)
     assert (finding.outcome, finding.slug) == (outcome, slug)
+    assert ("began anew" in finding.reason) == (after < 100)
 
 
 def test_a_request_without_a_counter_is_an_error() -> None:

@@ -157,11 +157,12 @@ def test_check_shows_them_on_its_timeline(tmp_path: Path) -> None:
 def test_check_tells_wrong_faults_beside_what_else_is_wrong(tmp_path: Path) -> None:
     planned(tmp_path, "{reset: {link: web->web}}")
     text = (tmp_path / "v.yaml").read_text().replace("link: web->web", "link: web->wbe")
-    (tmp_path / "v.yaml").write_text(text)
+    (tmp_path / "v.yaml").write_text(text + "  objectives: [wrong.openslo.yaml]\n")
+    (tmp_path / "wrong.openslo.yaml").write_text("apiVersion: openslo/v1\nkind: SLOO\n")
     (tmp_path / "scenario.py").write_text("def\n")
     done = CliRunner().invoke(app, ["check", str(tmp_path / "v.yaml")])
     assert done.exit_code == 2
-    assert "link-unknown" in done.output and "scenario-import-failed" in done.output
+    assert all(word in done.output for word in ("wrong.openslo.yaml:2", "link-unknown", "scenario-import-failed"))
 
 
 def test_under_faults_a_breach_is_a_fact_or_none(tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from harness.cli.catalogue import catalogue_command
+
 _STACK = typer.Option(Path("stack.yaml"), "--stack", help="The stack file")
 
 
@@ -72,6 +74,9 @@ def list_command(
         typer.echo(canonical(data).decode(), nl=False)
     else:
         print_faults(found, Console(highlight=False))
+
+
+app.command("catalogue")(catalogue_command)
 
 
 @app.callback()

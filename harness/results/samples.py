@@ -110,6 +110,10 @@ class Samples:
         """Names under which requests were sent."""
         return sorted({record["tags"]["name"] for record in self._records.get("sent", ())})
 
+    def tag_values(self, metric: str, tag: str, tags: Mapping[str, str]) -> list[str]:
+        """The values of `tag` that samples of `metric` with these tags have."""
+        return sorted({record["tags"][tag] for record in self._matching(metric, tags) if tag in record["tags"]})
+
     def counts(self, name: str) -> Counts:
         """What was sent under `name` and how it ended, over all phases."""
         counts = Counts()

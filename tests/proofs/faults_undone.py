@@ -135,11 +135,11 @@ def prove(stack: Stack, name: str, trials: int, before: Picture, chance: random.
     runs: list[dict[str, Any]] = []
     life = 1.0
     for number in range(trials):
-        kill = number >= 2 and sum(run["stage"] != "not killed" for run in runs) < trials // 2 and number % 2 == 1
-        kill = kill or trials - number <= trials // 2 - sum(run["killed_after_s"] is not None for run in runs)
+        owed = trials // 2 - sum(run["stage"] != "not killed" for run in runs)
+        kill = number >= 2 and owed > 0 and (number % 2 == 1 or trials - number <= owed)
         run = one_trial(stack, name, before, chance.uniform(0, life) if kill else None)
         if run["ended_s"] is not None and not kill:
-            life = 1.1 * run["ended_s"]
+            life = run["ended_s"]  # one that is killed too late is not killed, and another is instead
         runs.append(run)
         if not run["good"]:
             print(f"  {name} {number + 1}: {run}", flush=True)

@@ -27,8 +27,8 @@ class Guard:
 
     def arm(self, label: str, steps: Sequence[Step], seconds: float | None = None) -> None:
         """From now on these steps are done in this order: when `undo` asks for it, when this process is gone by
-        whatever that is, or after so many seconds. To be called before anything is changed. Steps are
-        `{"do": ...}` with what `harness.stack.undo` says: signal, kill, start, full-speed, limits, write, remove, run."""
+        whatever that is, or after so many seconds. To be called before anything is changed. Steps are `{"do": ...}`
+        with what `harness.stack.undo` has: signal, kill, start, full-speed, limits, write, remove, run."""
         more = {} if seconds is None else {"for": seconds}
         self._control.ask("arm", key=self.key, label=label, steps=list(steps), **more)
 

@@ -22,8 +22,10 @@ from harness.stack.handle import Stack
 from harness.stack.isolation import VARIABLE, best_isolation
 from harness.stack.launch import Launched
 from harness.stack.ports import PortBlock
+from harness.stack.processes import Child, Children
 from harness.stack.runtime import up
 from harness.stack.supervisor import socket_name
+from harness.stack.undo import UndoList
 
 
 @pytest.fixture(scope="module", params=["strongest", "subreaper"])
@@ -170,6 +172,30 @@ def test_a_service_is_started_when_it_and_its_tree_are_gone_and_only_then(one: L
     told = process(one, "locker")
     assert (told["state"], told["restarts"], told["asked"]) == ("running", 1, False)
     assert one.control.ask("status")["exits"][-1]["asked"] is True
+
+
+def test_a_start_waits_for_what_was_killed_with_the_service(tmp_path: Path) -> None:
+    with subprocess.Popen(["sleep", "600"]) as slow_to_die:
+        known = procfs.stat(slow_to_die.pid)
+        assert known is not None
+        told = {
+            "argv": ["true"],
+            "env": {"PATH": os.environ["PATH"]},
+            "cwd": str(tmp_path),
+            "log": str(tmp_path / "log"),
+        }
+        ended = Child("one", told, 0, 0, state="exited", code=-9, killed=[(slow_to_die.pid, known[2])])
+        children = Children(table={"one": ended})
+        undo = UndoList(children, lambda _: None)
+        undo.arm(None, "key", "killed", [{"do": "start", "name": "one"}], None)
+        undo.undo("key")
+        assert undo.report()[0]["state"] == "undoing" and children.table["one"] is ended
+        assert undo.advance() is not None, "it is to be called again"
+        slow_to_die.kill()
+        slow_to_die.wait()
+    undo.advance()
+    assert undo.report()[0]["state"] == "done" and children.table["one"].restarts == 1
+    os.waitpid(children.table["one"].pid, 0)
 
 
 def test_a_service_that_ends_again_is_started_again_but_not_for_ever(one: Launched, guard: Guard) -> None:

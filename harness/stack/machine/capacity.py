@@ -118,10 +118,11 @@ def read_files() -> Files:
 
 
 def memory_needed(file: StackFile, unavailable: Mapping[str, object]) -> int:
-    """Bytes that the stack takes under load with the services that can be had here, about."""
+    """Bytes that the stack takes under load with the services that can be had here, about; disks in memory as if full,
+    which a fault may make them."""
     services = [one for name, one in file.spec.services.items() if name not in unavailable]
     kinds = [MEMORY_MIB[one.use] if one.use is not None else COMMAND_MIB for one in services if one.job is None]
-    return (sum(kinds) + OWN_MIB) * MIB
+    return (sum(kinds) + OWN_MIB) * MIB + sum(one.disk or 0 for one in services)
 
 
 def check_cores(cores: Cores) -> Check:

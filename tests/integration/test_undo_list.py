@@ -175,15 +175,11 @@ def test_a_service_is_started_when_it_and_its_tree_are_gone_and_only_then(one: L
 
 
 def test_a_start_waits_for_what_was_killed_with_the_service(tmp_path: Path) -> None:
-    with subprocess.Popen(["sleep", "600"]) as slow_to_die:
+    slow_to_die = subprocess.Popen(["sleep", "600"])
+    try:
         known = procfs.stat(slow_to_die.pid)
         assert known is not None
-        told = {
-            "argv": ["true"],
-            "env": {"PATH": os.environ["PATH"]},
-            "cwd": str(tmp_path),
-            "log": str(tmp_path / "log"),
-        }
+        told = {"argv": ["true"], "env": {"PATH": os.environ["PATH"]}, "cwd": str(tmp_path), "log": str(tmp_path / "log")}
         ended = Child("one", told, 0, 0, state="exited", code=-9, killed=[(slow_to_die.pid, known[2])])
         children = Children(table={"one": ended})
         undo = UndoList(children, lambda _: None)
@@ -191,6 +187,7 @@ def test_a_start_waits_for_what_was_killed_with_the_service(tmp_path: Path) -> N
         undo.undo("key")
         assert undo.report()[0]["state"] == "undoing" and children.table["one"] is ended
         assert undo.advance() is not None, "it is to be called again"
+    finally:
         slow_to_die.kill()
         slow_to_die.wait()
     undo.advance()

@@ -24,6 +24,7 @@ def catalogue_command(
     from rich.console import Console
 
     from harness.faults.registry import fault_called
+    from harness.gate.catalogue import Lengths
     from harness.gate.catalogue_all import measure_all
     from harness.report.catalogue_files import write_page
     from harness.report.console import Progress
@@ -36,10 +37,10 @@ def catalogue_command(
     for name in faults or ():
         fault_called(name)
     out.mkdir(parents=True, exist_ok=True)
-    wrong = {}
+    wrong: dict[str, str] = {}
     if not page_only:
-        done = measure_all(stack, faults or (), scenario=scenario, out=out, rate=rate, emit=Progress(say), say=say)
-        wrong = done
+        progress, lengths = Progress(say), Lengths(rate=rate)
+        wrong = measure_all(stack, faults or (), scenario=scenario, out=out, emit=progress, say=say, lengths=lengths)
     say(f"page: {write_page(out)}")
     for name, why in wrong.items():
         say(f"not measured: {name}: {why}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,6 @@ def measure_all(
     *,
     scenario: Path,
     out: Path,
-    rate: float,
     emit: Callable[[Event], None],
     say: Callable[[str], None],
     lengths: Lengths = LENGTHS,
@@ -53,7 +51,7 @@ def measure_all(
                         scenario=scenario.resolve(),
                         results=Path(scratch),
                         emit=emit,
-                        lengths=replace(lengths, rate=rate),
+                        lengths=lengths,
                     )
                 except HarnessError as error:
                     wrong[name] = error.render()

@@ -37,12 +37,16 @@ _DEFAULT: dict[str, Any] = {
 }
 
 
-def rendered(config: Mapping[str, Any], directory: Path, http: int, grpc: int) -> dict[str, Any]:
-    """A copy of a Loki configuration that listens on `http` and `grpc` of the loopback and keeps all below `directory`.
+def rendered(
+    config: Mapping[str, Any], directory: Path, http: int, grpc: int, store: Path | None = None
+) -> dict[str, Any]:
+    """A copy of a Loki configuration that listens on `http` and `grpc` of the loopback and keeps all below `directory`,
+    or below `store` if that is another.
 
     A Loki that is alone need not wait for others: ring in memory, no settling, and the first look-up of its own
     scheduler after 250 ms instead of 10 s. Its runtime configuration is a file of this stack, read twice a second.
     """
+    store = store or directory
     ingester, common = config.get("ingester") or {}, config.get("common") or {}
     storage = {name: one for name, one in (config.get("storage_config") or {}).items() if name not in _PLACES}
     ingester = {**ingester, "wal": {name: one for name, one in (ingester.get("wal") or {}).items() if name != "dir"}}
@@ -58,16 +62,16 @@ def rendered(config: Mapping[str, Any], directory: Path, http: int, grpc: int) -
         "common": {
             **{name: one for name, one in common.items() if name not in _PLACES},
             "instance_addr": HOST,
-            "path_prefix": str(directory / "data"),
+            "path_prefix": str(store / "data"),
             "replication_factor": 1,
             "ring": {"kvstore": {"store": "inmemory"}, "instance_interface_names": ["lo"]},
         },
         "storage_config": {
             **storage,
             "use_thanos_objstore": True,
-            "object_store": {"filesystem": {"dir": str(directory / "chunks")}},
+            "object_store": {"filesystem": {"dir": str(store / "chunks")}},
         },
-        "ruler_storage": {"backend": "local", "local": {"directory": str(directory / "rules")}},
+        "ruler_storage": {"backend": "local", "local": {"directory": str(store / "rules")}},
         "ingester": {
             **ingester,
             "lifecycler": {**(ingester.get("lifecycler") or {}), "final_sleep": "0s", "min_ready_duration": "0s"},
@@ -82,7 +86,7 @@ def _render(context: Context) -> Plan:
     tool = context.tool("loki")
     path = context.directory / "loki.yaml"
     config = _DEFAULT if context.config is None else _read(context.config)
-    dump_yaml(path, rendered(config, context.store, context.ports["http"], context.ports["grpc"]))
+    dump_yaml(path, rendered(config, context.directory, context.ports["http"], context.ports["grpc"], context.store))
     (context.directory / RUNTIME).write_text(CALM)
     return Plan(Command((str(tool.path), f"-config.file={path}"), tool.env))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -136,7 +137,7 @@ def test_toxiproxy_forgets_the_fault_of_a_process_that_is_gone(there: There, sig
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True) as child:
         assert child.stdout is not None and child.stdout.readline() == b"in force\n"
         assert there.toxics() == ["timeout", "timeout"]
-        child.send_signal(signum)
+        os.killpg(child.pid, signum)  # as a terminal does: to all of its session
         child.wait(PATIENCE)
     assert wait_for(lambda: there.toxics() == [], PATIENCE)
     assert there.client().ping()

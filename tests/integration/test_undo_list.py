@@ -179,7 +179,12 @@ def test_a_start_waits_for_what_was_killed_with_the_service(tmp_path: Path) -> N
     try:
         known = procfs.stat(slow_to_die.pid)
         assert known is not None
-        told = {"argv": ["true"], "env": {"PATH": os.environ["PATH"]}, "cwd": str(tmp_path), "log": str(tmp_path / "log")}
+        told = {
+            "argv": ["true"],
+            "env": {"PATH": os.environ["PATH"]},
+            "cwd": str(tmp_path),
+            "log": str(tmp_path / "log"),
+        }
         ended = Child("one", told, 0, 0, state="exited", code=-9, killed=[(slow_to_die.pid, known[2])])
         children = Children(table={"one": ended})
         undo = UndoList(children, lambda _: None)

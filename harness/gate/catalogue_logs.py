@@ -15,6 +15,7 @@ from harness.stack.logs import LoggedStack, printable
 
 PHASES = ("before", "during", "after")
 LONGEST = 160  # characters of a message
+SEVERAL = 3  # lines of a new message that is neither error nor warning; a single one is what servers say now and then
 MOST_BYTES = 8 << 20  # of one file and phase that are read
 _LEVELS = ("error", "warning", "info", "debug")
 _NAMES = {
@@ -104,7 +105,11 @@ def summary(said: Mapping[str, Mapping[str, Said]]) -> dict[str, Any]:
             continue
         services[name] = {phase: dict(phases[phase].levels) for phase in phases}
         known = set(phases["before"].messages)
-        fresh = [(one, count) for one, count in phases["during"].messages.items() if one not in known]
+        fresh = [
+            (one, count)
+            for one, count in phases["during"].messages.items()
+            if one not in known and (one[0] in ("error", "warning") or count >= SEVERAL)
+        ]
         if fresh:
             (level, message), count = min(fresh, key=lambda item: (_order(item[0][0]), -item[1], item[0][1]))
             new.append({"service": name, "level": level, "message": message, "lines": count})

@@ -12,7 +12,9 @@ from typing import Any
 from harness.telemetry.metrics_port import MetricsStore, QueryFailed, Samples
 
 # Buckets are summed up by _sum and _count; what a runtime says of itself changes all the time.
-SELECTOR = '{job=~".+",__name__!~".*_bucket|go_.*|python_.*|process_.*|scrape_.*|promhttp_.*|prometheus_tsdb_.*"}'
+SELECTOR = (
+    '{job=~".+",__name__!~".*_bucket|.*_info|go_.*|python_.*|process_.*|scrape_.*|promhttp_.*|prometheus_tsdb_.*"}'
+)
 LEAST = 0.25  # share of its larger value by which a series must change to be told
 NOISE = 3.0  # times its standard deviation before
 COUNTED = ("_total", "_count", "_sum")

@@ -13,6 +13,8 @@ PHASES = ("before", "during", "after")
 # What counts as slower: so many times as long, and so many milliseconds longer. A p99 of some fifty requests scatters.
 NOTICED = {"p50_ms": (1.4, 4.0), "p99_ms": (4.0, 100.0)}
 
+LONGEST = 90  # characters of labels
+
 HEAD = """\
 # What each fault does to the reference system
 
@@ -43,6 +45,8 @@ def page(entries: Sequence[Mapping[str, Any]], directory: str, machine: str, tim
 
 def noticed(one: Mapping[str, Any]) -> str:
     """One line made from the numbers: which requests fail, which are slower, and whether all was well afterwards."""
+    if one["unmet"]:
+        return "nothing: no connection or request of theirs met it"
     names = [name for name in one["client"] if name != "all"]
     said = []
     for name in names:
@@ -119,7 +123,8 @@ def _metrics(one: Mapping[str, Any]) -> str:
         return f"Metrics: {one['metrics']['missing'] or 'none changed beyond its noise'}."
     rows = ["| job | metric | | before | during | after |", "|---|---|---|--:|--:|--:|"]
     for each in changed:
-        labels = ",".join(f'{name}="{value}"' for name, value in sorted(each["labels"].items()))
+        labels = ",".join(f'{name}="{value}"' for name, value in sorted(each["labels"].items()) if name != "server")
+        labels = labels if len(labels) <= LONGEST else f"{labels[:LONGEST]}..."
         name = f"`{each['name']}{'{' + labels + '}' if labels else ''}`"
         how = {"value": "", "rate": "per second", "mean": "mean", "count": ""}[each["how"]]
         rows.append(f"| {each['job']} | {_cell(name)} | {how} | {' | '.join(_number(each[p]) for p in PHASES)} |")

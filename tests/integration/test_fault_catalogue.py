@@ -41,7 +41,7 @@ def test_what_a_pause_does_and_what_cannot_be_had_and_what_went_wrong(
     out, said = tmp_path / "catalogue", []
     out.mkdir()
 
-    def fail(self: Pause) -> str:
+    def fail(*_: object) -> Pause:
         raise HarnessError("fault-without-effect", "of no use", "None.")
 
     def measured(*names: str) -> dict[str, str]:
@@ -51,7 +51,7 @@ def test_what_a_pause_does_and_what_cannot_be_had_and_what_went_wrong(
         )
 
     with monkeypatch.context() as broken:
-        broken.setattr("harness.faults.kill.Kill._seen", fail)
+        broken.setattr("harness.faults.kill.Kill.on", fail)
         wrong = measured("latency", "kill", "pause")
     assert list(wrong) == ["kill"]
     assert "of no use" in wrong["kill"]

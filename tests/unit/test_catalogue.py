@@ -141,7 +141,9 @@ def part(count: int = 100, p50: float | None = 5.0, p99: float | None = 9.0, **e
 ])  # fmt: skip
 def test_what_clients_notice_is_made_of_the_numbers(before: Any, during: Any, after: Any, said: str) -> None:
     phases = {"before": before, "during": during, "after": after}
-    assert noticed({"client": {"all": phases, "search": phases}}).startswith(said)
+    assert noticed({"unmet": "", "client": {"all": phases, "search": phases}}).startswith(said)
+    unmet = {"unmet": "held: 0", "client": {"all": phases, "search": phases}}
+    assert noticed(unmet).startswith("nothing: no connection")
 
 
 # the page

@@ -1,8 +1,8 @@
 """Whose targets Prometheus knows: `python -m harness.stack.scrape_jobs DIRECTORY` writes its configuration anew.
 
 That is the whole one less the targets of every job that has a file of its name below `dropped`; so whoever puts a job
-back does so for this job alone, and a second time changes nothing. The job itself stays: of one that is gone, Prometheus
-ends no series, and `up` would be 1 for five minutes more.
+back does so for this job alone, and a second time changes nothing. The job itself stays: of one that is gone,
+Prometheus ends no series, and `up` would be 1 for five minutes more.
 """
 
 from __future__ import annotations

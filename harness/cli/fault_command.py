@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import shlex
 import signal
 import sys
 import time
@@ -18,6 +19,7 @@ from typer.models import CommandInfo
 
 from harness.core.duration import format_duration
 from harness.core.errors import UsageError
+from harness.faults.examples import EXAMPLES
 from harness.faults.fault import Fault
 from harness.faults.making import make
 from harness.faults.parameters import is_main
@@ -84,21 +86,19 @@ def _summary(made: type[Fault]) -> str:
 
 
 def _help(made: type[Fault]) -> str:
-    target = made.takes.target
-    words = ["harness", "fault", made.name, *([f"--{target}", f"'{example_of(target)}'"] if target else [])]
-    for name, field in made.takes.model_fields.items():
-        if is_main(made.takes, name):
-            words.append(str(example_of(name) if field.is_required() else field.default))
     how = "Ctrl-C ends it, or SIGTERM, or --for; if this process is killed, it is undone all the same."
-    return f"{_summary(made)}\n\n{how}\n\nExamples:\n\n  {' '.join(words)} --for 30s"
+    return f"{_summary(made)}\n\n{how}\n\nExamples:\n\n  {example(made)} --for 30s"
 
 
-_EXAMPLES = {"link": "app->milvus", "service": "redis", "job": "redis", "delay": "200ms", "rate": "0.01", "limit": "5"}
-
-
-def example_of(name: str) -> str:
-    """A value for a parameter of that name."""
-    return _EXAMPLES.get(name, name.upper())
+def example(made: type[Fault]) -> str:
+    """A command that would do something on the reference system."""
+    given = EXAMPLES.get(made.name, {})
+    words = ["harness", "fault", made.name]
+    for name, field in made.takes.model_fields.items():
+        if name in given or field.is_required():
+            flag = [] if is_main(made.takes, name) else [f"--{name.replace('_', '-')}"]
+            words += [*flag, shlex.quote(str(given.get(name, name.upper())))]
+    return " ".join(words)
 
 
 def running(file: Path) -> Stack:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from harness.cli import fault_command
 from harness.cli.main import app
 from harness.core.errors import UsageError
 from harness.faults.fault import Fault
+from harness.faults.making import read
 from harness.faults.parameters import is_main
 from harness.faults.registry import FAULTS
 from harness.model.stackfile import load_stackfile
@@ -60,6 +62,16 @@ def test_options_are_the_parameters_and_the_main_one_has_no_name(held: list[dict
         "fault": "latency", "stack": Path("x.yaml"), "json": True, "link": "app->milvus", "delay": "200ms",
         "lasting": "30s", "direction": "both", "expect_traffic": False,
     }]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_the_example_of_the_help_is_one_that_can_be_read(name: str, held: list[dict[str, Any]]) -> None:
+    words = shlex.split(fault_command.example(FAULTS[name]))
+    done = invoke(*words[2:], "--for", "30s")
+    assert done.exit_code == 0, done.output
+    (values,) = held
+    given = {field: value for field, value in values.items() if field not in ("fault", "stack", "json")}
+    assert read(FAULTS[name], given).lasting == "30s"
 
 
 @pytest.mark.parametrize("name", FAULTS)

@@ -90,6 +90,11 @@ def redis_errors() -> Iterator[None]:
         yield
     except (redis.ConnectionError, redis.TimeoutError) as error:
         raise ConnectionLost(REDIS, str(error)) from None
+    except RuntimeError as error:
+        # What uvloop says of a write to a connection that was reset just now; redis-py lets it through.
+        if "the handler is closed" not in str(error):
+            raise
+        raise ConnectionLost(REDIS, "connection lost") from None
     except redis.RedisError as error:
         raise DependencyError(REDIS, "refused", str(error)) from None
 

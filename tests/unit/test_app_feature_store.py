@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import uvloop
 from opentelemetry.trace import NoOpTracer
 
 from app.features import FeatureStore
 from app.metrics import Metrics
-from app.shared.dependency import Caller, DependencyError
-from app.shared.feature_store import Feature, array_literal, connect_redis, decode, encode
+from app.shared.dependency import Caller, ConnectionLost, DependencyError
+from app.shared.feature_store import Feature, array_literal, connect_redis, decode, encode, redis_errors
 from app.shared.postgres import Connections
 from refresher.tables import unpack
 from tests.unit.test_app_dependencies import hang, listening
@@ -128,3 +129,18 @@ def test_a_redis_that_hangs_is_given_up_at_its_deadline_and_postgres_is_asked() 
             assert took == 1  # what failed is in the histogram, too
 
     asyncio.run(scenario())
+
+
+def test_a_write_to_a_connection_that_was_closed_meanwhile_is_a_lost_connection() -> None:
+    async def write() -> None:
+        server = await asyncio.start_server(lambda _, writer: None, "127.0.0.1", 0)
+        _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writer.transport.abort()
+        await asyncio.sleep(0)  # the loop closes it
+        with pytest.raises(ConnectionLost), redis_errors():
+            writer.writelines([b"HGETALL"])
+        with pytest.raises(RuntimeError), redis_errors():
+            raise RuntimeError("another")
+        server.close()
+
+    uvloop.run(write())

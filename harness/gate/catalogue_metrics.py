@@ -100,12 +100,12 @@ def _changed(labels: Mapping[str, str], how: str, values: Points, windows: Windo
     before, during, after = (fmean(parts[name]) if parts[name] else None for name in ("before", "during", "after"))
     if before is None and during is None:
         return None
-    if before is None or during is None:  # born with the fault, or gone with it; a mean has no value without events
+    if during is None:  # gone with the fault; a mean has no value without events
         change = 0.0 if how == "mean" else 1.0
     else:
-        larger = max(abs(before), abs(during))
+        larger = max(abs(before or 0), abs(during))
         noise = NOISE * (_error(parts["before"]) + _error(parts["during"]))
-        change = (min(larger, abs(during - before)) - noise) / larger if larger else 0.0
+        change = (min(larger, abs(during - (before or 0))) - noise) / larger if larger else 0.0
     if change < LEAST:
         return None
     rest = {name: value for name, value in labels.items() if name not in ("__name__", "job", "instance")}
@@ -114,7 +114,7 @@ def _changed(labels: Mapping[str, str], how: str, values: Points, windows: Windo
 
 def _error(values: Sequence[float]) -> float:
     """The standard error of their mean."""
-    return float(pstdev(values) / len(values) ** 0.5)
+    return 0.0 if not values else float(pstdev(values) / len(values) ** 0.5)
 
 
 def _gone_together(found: Iterable[Changed]) -> list[Changed]:

@@ -13,6 +13,7 @@ PHASES = ("before", "during", "after")
 # What counts as slower: so many times as long, and so many milliseconds longer. A p99 of some fifty requests scatters.
 NOTICED = {"p50_ms": (1.4, 4.0), "p99_ms": (4.0, 100.0)}
 
+STILL = 1.2  # times what it is afterwards
 LONGEST = 90  # characters of labels
 
 HEAD = """\
@@ -50,22 +51,25 @@ def noticed(one: Mapping[str, Any]) -> str:
     names = [name for name in one["client"] if name != "all"]
     said = []
     for name in names:
-        before, during = (one["client"][name][phase] for phase in ("before", "during"))
+        before, during, after = (one["client"][name][phase] for phase in PHASES)
         failed = _share(during) - _share(before)
         if failed >= 0.01:
             kind = max(during["errors"], key=lambda kind: during["errors"][kind])
             said.append(f"{name}: {failed:.0%} fail ({kind})")
-        elif (slower := _slower(before, during)) is not None:
+        elif (slower := _slower(before, during, after)) is not None:
             said.append(f"{name}: {slower}")
     text = "; ".join(said) or "nothing"
     left = [name for name in names if _share(one["client"][name]["after"]) >= 0.05]
     return text + (f"; afterwards {', '.join(left)} still fail for a while" if left else "")
 
 
-def _slower(before: Mapping[str, Any], during: Mapping[str, Any]) -> str | None:
+def _slower(before: Mapping[str, Any], during: Mapping[str, Any], after: Mapping[str, Any]) -> str | None:
+    """What was slow before is nothing that the fault did; nor, for all that is seen, what is as slow after it."""
     for key, (times, least) in NOTICED.items():
-        was, became = before[key], during[key]
-        if was is not None and became is not None and became > times * was and became - was >= least:
+        was, became, then = before[key], during[key], after[key]
+        if was is None or became is None or became <= times * was or became - was < least:
+            continue
+        if then is None or became > STILL * then:
             return f"{key[:3]} {_ms(was)} -> {_ms(became)}"
     return None
 

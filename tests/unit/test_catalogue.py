@@ -59,8 +59,14 @@ def test_a_sum_and_its_count_are_told_as_a_mean() -> None:
 def test_what_changes_no_more_than_its_noise_is_not_told() -> None:
     noisy = series("noisy", lambda at: [1, 9][at % 2] * (1 + (10 < at <= 20)))
     once = series("once", lambda at: 1 if at == 15 else 0)
+    born = series("born", lambda at: None if at <= 10 else 0)
     not_a_number = series("nan", lambda _: float("nan"))
-    assert rank([noisy, once, not_a_number], WINDOWS, (), 5) == []
+    assert rank([noisy, once, born, not_a_number], WINDOWS, (), 5) == []
+
+
+def test_a_series_that_is_born_with_the_fault_is_told() -> None:
+    (found,) = rank([series("refused_total", lambda at: None if at <= 10 else 3 * (at - 10))], WINDOWS, (), 5)
+    assert (found.before, found.during) == (None, pytest.approx(3))
 
 
 def test_jobs_that_matter_lead_and_a_metric_is_told_once() -> None:
@@ -133,6 +139,7 @@ def part(count: int = 100, p50: float | None = 5.0, p99: float | None = 9.0, **e
 @pytest.mark.parametrize(("before", "during", "after", "said"), [
     (part(), part(), part(), "nothing"),
     (part(), part(p99=30), part(), "nothing"),
+    (part(), part(p50=105.0), part(p50=110.0), "nothing"),
     (part(), part(p50=105.0), part(), "search: p50 5.0 ms -> 105 ms"),
     (part(), part(p99=400.0), part(), "search: p99 9.0 ms -> 400 ms"),
     (part(), part(http_503=100), part(), "search: 100% fail (http_503)"),

@@ -122,6 +122,7 @@ def test_the_death_of_who_armed_it_undoes(one: Launched) -> None:
 
 
 def test_a_step_that_fails_is_told_and_the_rest_is_done(one: Launched, guard: Guard) -> None:
+    start(one, "target", "sleep", "600")
     wrong: list[dict[str, Any]] = [
         {"do": "start", "name": "nobody"},
         {"do": "signal"},
@@ -131,6 +132,7 @@ def test_a_step_that_fails_is_told_and_the_rest_is_done(one: Launched, guard: Gu
         {"do": "run", **spec(one, "/no/such/program")},
         {"do": "run", **spec(one, "sh", "-c", "exit 3")},
         {"do": "run", **spec(one, "sleep", "600"), "patience": 0.05},
+        {"do": "signal", "name": "target", "signal": float("inf")},
     ]
     guard.arm("all wrong", [*wrong, write(one, "rest", "done")])
     with pytest.raises(HarnessError) as raised:

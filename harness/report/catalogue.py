@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from harness.faults.parameters import is_main
 from harness.faults.registry import FAULTS
 
+_PLAIN = re.compile(r"^[\w.>-]+$")
 PHASES = ("before", "during", "after")
 # What counts as slower: so many times as long, and so many milliseconds longer. A p99 of some fifty requests scatters.
 NOTICED = {"p50_ms": (1.4, 4.0), "p99_ms": (4.0, 100.0)}
@@ -25,7 +27,8 @@ kinds and sizes of effects and not as promises. A request that has no answer aft
 error. `during` is from the fault's being seen in force to its being ended, `after` from its being seen undone.
 
 Metrics are those that changed most against their own noise before, whichever they are, of all that Prometheus scrapes.
-[faults.md](faults.md) says what the faults are and how they are set.
+[faults.md](faults.md) says what the faults are and how they are set. Below stands how each was set by hand; in a
+validation the same is an entry of `faults`.
 """
 
 
@@ -34,7 +37,9 @@ def page(entries: Sequence[Mapping[str, Any]], directory: str, machine: str, tim
     measured; directory: of the pictures, as the page names it."""
     measured = [one for one in entries if "missing" not in one]
     rate = measured[0]["rate"] if measured else 0
-    parts = [HEAD.format(machine=machine, rate=rate, timeout=timeout), "| fault | what clients notice |\n|---|---|"]
+    parts = [HEAD.format(machine=machine, rate=rate, timeout=timeout)]
+    parts += [f"```yaml\nfaults:\n  - {entry(one['fault'], one['parameters'])}\n```" for one in measured[:1]]
+    parts += ["| fault | what clients notice |\n|---|---|"]
     for one in measured:
         parts[-1] += f"\n| [{one['fault']}](#{one['fault']}) on {_on(one)} | {noticed(one)} |"
     for one in entries:
@@ -94,7 +99,7 @@ def section(one: Mapping[str, Any], directory: str) -> str:
 def command(fault: str, parameters: Mapping[str, Any]) -> str:
     """How it is set by hand."""
     words = ["harness", "fault", fault]
-    for name, value in parameters.items():
+    for name, value in _ordered(fault, parameters):
         if is_main(FAULTS[fault].takes, name):
             words.append(str(value))
         elif isinstance(value, bool):
@@ -102,6 +107,20 @@ def command(fault: str, parameters: Mapping[str, Any]) -> str:
         else:
             words += [f"--{name.replace('_', '-')}", str(value)]
     return f"{shlex.join(words)} --for 30s"
+
+
+def entry(fault: str, parameters: Mapping[str, Any]) -> str:
+    """The same in a validation."""
+    shown = (
+        f"{name}: {value if _PLAIN.match(str(value)) else repr(value)}" for name, value in _ordered(fault, parameters)
+    )
+    return f"{fault}: {{{', '.join(shown)}}}"
+
+
+def _ordered(fault: str, parameters: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """What is broken first, then as the fault declares them; the files are sorted by name."""
+    takes = FAULTS[fault].takes
+    return sorted(parameters.items(), key=lambda one: (one[0] != takes.target, list(takes.model_fields).index(one[0])))
 
 
 def _client_table(client: Mapping[str, Any]) -> str:

@@ -181,6 +181,7 @@ def test_the_page_has_a_row_and_a_section_for_each_and_says_what_is_missing(tmp_
     assert "| pause | *not measured: there is \\| none* |" in text
     assert '| app | `up{a="x\\|y"}` |  | 1 | - | 2,000,000 |' in text
     assert "- app, 3 lines of level error: `a 'b'`" in text
+    assert "  - latency: {link: app->milvus, delay: 100ms}\n" in text
     assert "![latency](catalogue/latency.svg)" in text
     ElementTree.parse(out / "latency.svg")
 

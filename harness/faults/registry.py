@@ -16,7 +16,13 @@ from harness.faults.half_open import HalfOpen
 from harness.faults.kill import Kill
 from harness.faults.latency import Latency
 from harness.faults.loki_refusing import LokiRefusing
+from harness.faults.milvus_released import MilvusReleased
 from harness.faults.pause import Pause
+from harness.faults.postgres_connections import PostgresConnections
+from harness.faults.postgres_lock import PostgresLock
+from harness.faults.postgres_transaction import PostgresLongTransaction
+from harness.faults.redis_memory import RedisMemory
+from harness.faults.redis_slow import RedisSlow
 from harness.faults.reset import Reset
 from harness.faults.restart import Restart
 from harness.faults.scrape_dropped import ScrapeDropped
@@ -39,6 +45,12 @@ _ALL: tuple[type[Fault], ...] = (
     SlowCpu,
     FileLimit,
     DiskFull,
+    PostgresLock,
+    PostgresLongTransaction,
+    PostgresConnections,
+    RedisMemory,
+    RedisSlow,
+    MilvusReleased,
     ScrapeDropped,
     LokiRefusing,
     SinkStalled,

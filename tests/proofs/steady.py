@@ -14,6 +14,8 @@ import orjson
 import psycopg2
 import redis
 import requests
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from harness.core.errors import HarnessError
 from harness.stack import procfs
@@ -22,7 +24,7 @@ from harness.stack.handle import Stack
 from harness.telemetry.local import local_get, local_post
 
 Picture = dict[str, str]
-WAIT = 5.0  # seconds for a reply
+WAIT = 2.0  # seconds for a reply
 ROUGH = 1 << 20  # bytes of a service's mount that come and go
 OURS = "slo-harness-steady"
 
@@ -133,11 +135,10 @@ def _links(stack: Stack) -> Picture:
 
 def _redis(stack: Stack, name: str) -> Picture:
     host, _, port = stack.address(f"{name}.resp").partition(":")
-    with closing(redis.Redis(host=host, port=int(port), socket_timeout=WAIT)) as client:
+    with closing(redis.Redis(host=host, port=int(port), socket_timeout=WAIT, retry=Retry(NoBackoff(), 0))) as client:
         settings = client.config_get("*")
         found = {f"{name} {key}": str(value) for key, value in settings.items()}  # type: ignore[union-attr]
-        found[f"{name} blocked clients"] = str(client.info("clients")["blocked_clients"])  # type: ignore[index]
-        return found | {f"{name} slots": str(client.info("clients").get("pubsub_clients", 0))}  # type: ignore[union-attr]
+        return found | {f"{name} blocked clients": str(client.info("clients")["blocked_clients"])}  # type: ignore[index]
 
 
 def _postgres(stack: Stack, name: str) -> Picture:

@@ -257,6 +257,7 @@ def test_the_server_ends_it_when_its_time_is_over(stack: Stack, name: str) -> No
 
 def test_a_forked_child_does_not_keep_it_alive(stack: Stack) -> None:
     fault = make(stack, "postgres-lock", MAKE["postgres-lock"])
+    assert isinstance(fault, postgres_fault.PostgresFault)
     fault.begin()
     wait, go = os.pipe()
     pid = os.fork()
@@ -266,10 +267,13 @@ def test_a_forked_child_does_not_keep_it_alive(stack: Stack) -> None:
         os._exit(0)
     os.close(wait)
     try:
-        assert sql(stack, "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted") == [(1,)]
-        fault._abandon()
-        assert wait_for(lambda: is_clear(stack, "postgres-lock"), PATIENCE)
+        locks = "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted"
+        assert sql(stack, locks) == [(1,)]
+        for session in fault._held:
+            session.give_up()  # as the kernel does when this process is killed: no word to the server
+        assert wait_for(lambda: sql(stack, locks) == [(0,)], 5)
     finally:
+        fault._abandon()
         os.close(go)
         os.waitpid(pid, 0)
 

@@ -100,8 +100,10 @@ def _changed(labels: Mapping[str, str], how: str, values: Points, windows: Windo
     before, during, after = (fmean(parts[name]) if parts[name] else None for name in ("before", "during", "after"))
     if before is None and during is None:
         return None
-    if during is None:  # gone with the fault; a mean has no value without events
-        change = 0.0 if how == "mean" else 1.0
+    if how == "mean" and (before is None or during is None):  # there were no events, of which nothing follows
+        return None
+    if during is None:  # gone with the fault
+        change = 1.0
     else:
         larger = max(abs(before or 0), abs(during))
         noise = NOISE * (_error(parts["before"]) + _error(parts["during"]))

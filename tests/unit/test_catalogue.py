@@ -56,6 +56,12 @@ def test_a_sum_and_its_count_are_told_as_a_mean() -> None:
     assert (found[0].before, found[0].during) == (pytest.approx(0.1), pytest.approx(1))
 
 
+def test_a_mean_of_what_happened_only_meanwhile_says_nothing() -> None:
+    total = series("seconds_sum", lambda at: max(0, at - 12) * 0.1)
+    found = rank([total, series("seconds_count", lambda at: max(0, at - 12))], WINDOWS, (), 5)
+    assert [one.how for one in found] == ["rate"]
+
+
 def test_what_changes_no_more_than_its_noise_is_not_told() -> None:
     noisy = series("noisy", lambda at: [1, 9][at % 2] * (1 + (10 < at <= 20)))
     once = series("once", lambda at: 1 if at == 15 else 0)

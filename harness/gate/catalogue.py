@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,6 +108,7 @@ def measure(
         "parameters": dict(values),
         "touches": sorted(fault.touches),
         "rate": lengths.rate,
+        "load_average": round(os.getloadavg()[0], 1),  # of the last minute, when all is over
         "how": {event.edge: event.how for event in told},
         "counters": told[-1].counters if told else {},
         "unmet": unmet,

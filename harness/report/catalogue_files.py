@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,5 +27,12 @@ def write_page(out: Path) -> Path:
             title = f"{name} on {', '.join(one.partition(' ')[2] or one for one in told['touches'])}"
             (out / f"{name}.svg").write_text(timeline_svg(title, told["timeline"], (since, until)))
     path = out.with_suffix(".md")
-    path.write_text(page(entries, out.name, f"on {os.cpu_count()} shared cores.", TIMEOUT))
+    path.write_text(page(entries, out.name, machine(entries), TIMEOUT))
     return path
+
+
+def machine(entries: Sequence[Mapping[str, Any]]) -> str:
+    """What it was measured on, and what that was busy with."""
+    loads = [one["load_average"] for one in entries if "load_average" in one]
+    busy = f" at a load average of {min(loads):g} to {max(loads):g}, the system's own included" if loads else ""
+    return f"on {os.cpu_count()} shared cores{busy}."

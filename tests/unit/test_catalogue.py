@@ -168,7 +168,8 @@ def entry(fault: str, **more: Any) -> dict[str, Any]:
     changed = {"job": "app", "name": "up", "labels": {"a": "x|y"}, "how": "value", "before": 1.0, "during": None}
     return {
         "fault": fault, "parameters": {"link": "app->milvus", "delay": "100ms"}, "touches": ["link app->milvus"],
-        "rate": 20.0, "how": {"begin": "an echo was late", "end": "it was not"}, "unmet": "", "counters": {},
+        "rate": 20.0, "load_average": 1.5, "how": {"begin": "an echo was late", "end": "it was not"},
+        "unmet": "", "counters": {},
         "windows": {"fault": [6.0, 14.0]}, "client": {"all": phases, "search": phases}, "timeline": [second],
         "metrics": {"changed": [{**changed, "after": 2e6, "change": 1.0}], "missing": ""},
         "logs": {"services": {"app": {"before": {}, "during": {"error": 3}, "after": {}}},
@@ -187,6 +188,7 @@ def test_the_page_has_a_row_and_a_section_for_each_and_says_what_is_missing(tmp_
     assert "| pause | *not measured: there is \\| none* |" in text
     assert '| app | `up{a="x\\|y"}` |  | 1 | - | 2,000,000 |' in text
     assert "- app, 3 lines of level error: `a 'b'`" in text
+    assert "shared cores at a load average of 1.5 to 1.5" in text
     assert "  - latency: {link: app->milvus, delay: 100ms}\n" in text
     assert "![latency](catalogue/latency.svg)" in text
     ElementTree.parse(out / "latency.svg")

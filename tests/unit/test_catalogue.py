@@ -120,13 +120,14 @@ def test_logs_are_counted_between_marks_and_the_new_message_is_named(tmp_path: P
     log.write_text("INFO: old\n")
     watch = LogWatch(LoggedStack(tmp_path, leased=True, ready_wall_ns=0, unavailable={}))
     watch.mark()
-    for text in ("INFO: old\n", "INFO: old\nERROR: broke 1\nERROR: broke 2\nINFO: new\n", "INFO: old\n"):
+    usual = "ERROR: usual 1\n"
+    for text in (usual, f"{usual * 3}ERROR: broke 1\nERROR: broke 2\nINFO: new\n", "INFO: old\n"):
         with log.open("a") as file:
             file.write(text)
         watch.mark()
     found = summary(watch.read((("before", 0, 1), ("during", 1, 2), ("after", 2, 3))))
-    during = {"info": 2, "error": 2}
-    assert found["services"] == {"app": {"before": {"info": 1}, "during": during, "after": {"info": 1}}}
+    during = {"info": 1, "error": 5}
+    assert found["services"] == {"app": {"before": {"error": 1}, "during": during, "after": {"info": 1}}}
     assert found["new"] == [{"service": "app", "level": "error", "message": "ERROR: broke N", "lines": 2}]
 
 
@@ -145,6 +146,7 @@ def part(count: int = 100, p50: float | None = 5.0, p99: float | None = 9.0, **e
 @pytest.mark.parametrize(("before", "during", "after", "said"), [
     (part(), part(), part(), "nothing"),
     (part(), part(p99=30), part(), "nothing"),
+    (part(), part(p50=8.0), part(), "nothing"),
     (part(), part(p50=105.0), part(p50=110.0), "nothing"),
     (part(), part(p50=105.0), part(), "search: p50 5.0 ms -> 105 ms"),
     (part(), part(p99=400.0), part(), "search: p99 9.0 ms -> 400 ms"),

@@ -20,6 +20,10 @@ def catalogue_command(
     """Measure what each fault does to the system, and write a page of it.
 
     Takes half a minute a fault. What one fault does wrong does not lose the others: it is told at the end.
+
+    Examples:
+
+      harness fault catalogue pause kill
     """
     from rich.console import Console
 

@@ -10,13 +10,13 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "bandwidth": {"link": "app->milvus", "rate": 20_000},
     "reset": {"link": "app->redis"},
     "blackhole": {"link": "app->redis"},
-    "slow-close": {"link": "app->traces", "delay": "500ms"},
-    "half-open": {"link": "app->traces"},
+    "slow-close": {"link": "app->redis", "delay": "2s"},
+    "half-open": {"link": "app->redis"},
     "corrupt": {"link": "app->model-server", "rate": 0.001},
     "connection-limit": {"link": "app->redis", "limit": 0},
     "pause": {"service": "model-server"},
     "kill": {"service": "model-server"},
-    "restart": {"service": "redis"},
+    "restart": {"service": "model-server"},
     "slow-cpu": {"service": "model-server", "share": 0.2},
     "file-limit": {"service": "model-server"},
     "disk-full": {"service": "postgres"},
@@ -29,4 +29,13 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "scrape-dropped": {"job": "redis"},
     "loki-refusing": {},
     "sink-stalled": {"service": "traces"},
+}
+
+# What makes the catalogue's load meet a fault that is about connections which begin or end: a second one, begun and
+# ended as soon as the first is in force. Our service keeps its connections.
+PROVOKED_BY: dict[str, tuple[str, dict[str, Any]]] = {
+    "slow-close": ("restart", {"service": "redis"}),
+    "half-open": ("restart", {"service": "redis"}),
+    "connection-limit": ("reset", {"link": "app->redis", "new": False}),
+    "file-limit": ("reset", {"link": "app->model-server", "new": False}),
 }

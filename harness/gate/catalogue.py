@@ -74,13 +74,17 @@ def measure(
     name: str,
     values: Mapping[str, Any],
     *,
+    provoked_by: tuple[str, Mapping[str, Any]] | None = None,
     scenario: Path,
     results: Path,
     emit: Callable[[Event], None],
     lengths: Lengths = LENGTHS,
 ) -> dict[str, Any]:
-    """One fault's page as data, see `harness.report.catalogue`. Raises HarnessError: what making, beginning or ending
-    the fault raises (but for one that nothing met, which is told), worker-failed, worker-died."""
+    """One fault's page as data, see `harness.report.catalogue`. provoked_by: name and parameters of another that is
+    begun and ended as soon as the first is in force, so that clients meet that.
+
+    Raises HarnessError: what making, beginning or ending the fault raises (but for one that nothing met, which is
+    told), worker-failed, worker-died."""
     told: list[FaultEvent] = []
 
     def hear(event: Event) -> None:
@@ -89,16 +93,18 @@ def measure(
         emit(event)
 
     fault = make(stack, name, values, hear)
+    second = None if provoked_by is None else make(stack, *provoked_by, emit)
     run = RunDir.create(results, f"fault-{name}")
     watch = LogWatch(_logged(stack))
     engine = LoadEngine(_plan(stack, scenario, lengths), run)
     try:
         engine.prepare()
-        moments, unmet = _drive(engine, fault, watch, lengths)
+        moments, unmet = _drive(engine, fault, second, watch, lengths)
     finally:
         engine.stop()
-        if fault.in_force:
-            fault.end()
+        for one in (second, fault):
+            if one is not None:
+                one.end()
     samples = load_samples(run.load)
     windows = {part: _shifted(window, lengths.warmup) for part, window in moments.windows().items()}
     return {
@@ -106,6 +112,7 @@ def measure(
         "fault": name,
         "kind": fault.kind,
         "parameters": dict(values),
+        "provoked_by": None if provoked_by is None else {"fault": provoked_by[0], "parameters": dict(provoked_by[1])},
         "touches": sorted(fault.touches),
         "rate": lengths.rate,
         "load_average": round(os.getloadavg()[0], 1),  # of the last minute, when all is over
@@ -141,8 +148,11 @@ def _logged(stack: Stack) -> LoggedStack:
     return LoggedStack(stack.directory, leased=True, ready_wall_ns=0, unavailable=dict(stack.unavailable))
 
 
-def _drive(engine: LoadEngine, fault: Fault, watch: LogWatch, lengths: Lengths) -> tuple[Moments, str]:
-    """Run the load, and the fault in the midst of it; returns the moments, and what is said of one that nobody met."""
+def _drive(
+    engine: LoadEngine, fault: Fault, second: Fault | None, watch: LogWatch, lengths: Lengths
+) -> tuple[Moments, str]:
+    """Run the load, and the fault in the midst of it, provoked by the second if there is one; returns the moments, and
+    what is said of one that nobody met."""
     origin = engine.start()
     warm = origin + int(lengths.warmup * 1e9)
     asked = begun = ending = ended = until = 0
@@ -156,6 +166,9 @@ def _drive(engine: LoadEngine, fault: Fault, watch: LogWatch, lengths: Lengths) 
             asked = mono_ns()
             fault.begin()
             begun = mono_ns()
+            if second is not None:
+                second.begin()
+                second.end()
         elif asked and not ending and now >= begun + int(lengths.during * 1e9):
             watch.mark()
             ending = mono_ns()

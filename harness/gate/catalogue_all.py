@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.core.errors import HarnessError
 from harness.core.jsonio import write_json
-from harness.faults.examples import EXAMPLES
+from harness.faults.examples import EXAMPLES, PROVOKED_BY
 from harness.faults.making import impossible, read, target_of, wrong_target
 from harness.faults.registry import FAULTS
 from harness.gate.catalogue import LENGTHS, SCHEMA, TIMEOUT, Lengths, measure
@@ -48,6 +48,7 @@ def measure_all(
                         stack,
                         name,
                         EXAMPLES[name],
+                        provoked_by=PROVOKED_BY.get(name),
                         scenario=scenario.resolve(),
                         results=Path(scratch),
                         emit=emit,

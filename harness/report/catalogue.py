@@ -88,12 +88,23 @@ def section(one: Mapping[str, Any], directory: str) -> str:
     parts = [
         f"## {one['fault']}",
         f"```sh\n{command(one['fault'], one['parameters'])}\n```",
+        _provoked(one),
         f"In force: {one['how'].get('begin', '')}. Undone: {one['how'].get('end', '')}.",
     ]
     if one["unmet"]:
         parts.append(f"Nobody met it: {one['unmet']}.")
     parts += [f"![{one['fault']}]({directory}/{one['fault']}.svg)", _client_table(one["client"]), _metrics(one)]
-    return "\n\n".join([*parts, _logs(one["logs"])])
+    return "\n\n".join(part for part in (*parts, _logs(one["logs"])) if part)
+
+
+def _provoked(one: Mapping[str, Any]) -> str:
+    """Of a fault that needed another for clients to meet it."""
+    second = one.get("provoked_by")
+    if second is None:
+        return ""
+    return (
+        f"Clients that keep their connections do not meet it. So `{entry(**second)}` came as soon as it was in force."
+    )
 
 
 def command(fault: str, parameters: Mapping[str, Any]) -> str:

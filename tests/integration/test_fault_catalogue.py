@@ -8,7 +8,7 @@ import pytest
 
 from harness.core.errors import HarnessError
 from harness.core.jsonio import read_json
-from harness.faults.examples import EXAMPLES
+from harness.faults.examples import EXAMPLES, PROVOKED_BY
 from harness.faults.pause import Pause
 from harness.gate.catalogue import Lengths
 from harness.gate.catalogue_all import measure_all
@@ -36,6 +36,8 @@ def test_what_a_pause_does_and_what_cannot_be_had_and_what_went_wrong(
 ) -> None:
     monkeypatch.setitem(EXAMPLES, "pause", {"service": "alertmanager"})
     monkeypatch.setitem(EXAMPLES, "kill", {"service": "alertmanager"})
+    monkeypatch.setitem(EXAMPLES, "scrape-dropped", {"job": "prometheus"})
+    monkeypatch.setitem(PROVOKED_BY, "scrape-dropped", ("kill", {"service": "alertmanager"}))
     file = tmp_path / "stack.yaml"
     file.write_text(STACK)
     out, said = tmp_path / "catalogue", []
@@ -67,3 +69,8 @@ def test_what_a_pause_does_and_what_cannot_be_had_and_what_went_wrong(
     assert ("alertmanager", "up") in changed
     assert "| [pause](#pause) on alertmanager | ready:" in write_page(out).read_text()
     assert (out / "pause.svg").exists()
+
+    assert measured("scrape-dropped") == {}  # its clients see nothing of it but of what provoked it
+    told = read_json(out / "scrape-dropped.json")
+    assert told["client"]["ready"]["during"]["errors"]
+    assert "So `kill: {service: alertmanager}` came as soon as it was in force" in write_page(out).read_text()

@@ -77,8 +77,3 @@ def list_command(
 
 
 app.command("catalogue")(catalogue_command)
-
-
-@app.callback()
-def _root() -> None:
-    """Kept so that `list` stays a command of its own while it is the only one."""

@@ -16,6 +16,7 @@ from harness.model.stackfile import StackFile
 from harness.stack.availability import Unavailable
 
 MOST = 2  # names of a kind that are spelled out
+DATA = "not in any stack: drifted, as stack.yaml names no stream of data; from Python, harness.faults.drifted takes one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ def print_faults(found: Sequence[Possible], console: Console) -> None:
     for (fault, why, remedy), targets in whys.items():
         told = f"not here: {fault} on {', '.join(targets)}: {why}; remedy: {remedy}"
         console.print(told, markup=False, soft_wrap=True)
+    console.print(DATA, markup=False, soft_wrap=True)
 
 
 def _targets_of_kind(found: Sequence[Possible], kind: str) -> tuple[str, ...]:

@@ -124,6 +124,7 @@ def test_the_list_is_readable_with_many_targets_and_gives_each_reason_once() -> 
     assert "every link: link-0, link-1, ... (8)" in said
     assert "not here: reset on a, b: loki cannot be had here: no Go; remedy: install Go\n" in said
     assert "nothing in this stack" in said
+    assert said.endswith("from Python, harness.faults.drifted takes one\n")
 
 
 def test_help_of_the_whole_command_imports_no_fault() -> None:

@@ -68,7 +68,7 @@ class RedisMemory(StoreFault, GuardedFault):
             raise without_effect(self.label, f"Redis says: {error}") from None
         finally:
             client.close()
-        return (self.stack.undo_program("harness.faults.undo.redis_settings", self._address, json.dumps(self._before)),)
+        return (self.stack.undo_program("harness.stack.redis_settings", self._address, json.dumps(self._before)),)
 
     def _break(self) -> None:
         import redis

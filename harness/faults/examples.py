@@ -18,7 +18,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "kill": {"service": "model-server"},
     "restart": {"service": "model-server"},
     "slow-cpu": {"service": "model-server", "share": 0.2},
-    "file-limit": {"service": "model-server"},
+    "file-limit": {"service": "postgres"},
     "disk-full": {"service": "postgres"},
     "postgres-lock": {"table": "documents"},
     "postgres-long-transaction": {},
@@ -37,5 +37,5 @@ PROVOKED_BY: dict[str, tuple[str, dict[str, Any]]] = {
     "slow-close": ("restart", {"service": "redis"}),
     "half-open": ("restart", {"service": "redis"}),
     "connection-limit": ("reset", {"link": "app->redis", "new": False}),
-    "file-limit": ("reset", {"link": "app->model-server", "new": False}),
+    "file-limit": ("reset", {"link": "app->postgres", "new": False}),
 }

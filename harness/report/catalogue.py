@@ -122,10 +122,14 @@ def command(fault: str, parameters: Mapping[str, Any]) -> str:
 
 def entry(fault: str, parameters: Mapping[str, Any]) -> str:
     """The same in a validation."""
-    shown = (
-        f"{name}: {value if _PLAIN.match(str(value)) else repr(value)}" for name, value in _ordered(fault, parameters)
-    )
+    shown = (f"{name}: {_scalar(value)}" for name, value in _ordered(fault, parameters))
     return f"{fault}: {{{', '.join(shown)}}}"
+
+
+def _scalar(value: Any) -> str:
+    """As YAML has it."""
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return text if _PLAIN.match(text) else repr(value)
 
 
 def _ordered(fault: str, parameters: Mapping[str, Any]) -> list[tuple[str, Any]]:

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 from harness.core.jsonio import write_json
 from harness.gate.catalogue_client import seconds_of_windows
 from harness.gate.catalogue_logs import LogWatch, level_and_message, summary
 from harness.gate.catalogue_metrics import rank
 from harness.report.catalogue import command, noticed
+from harness.report.catalogue import entry as written
 from harness.report.catalogue_files import write_page
 from harness.report.catalogue_svg import timeline_svg
 from harness.stack.logs import LoggedStack
@@ -209,3 +211,17 @@ def test_the_picture_is_well_formed_whatever_there_is_in_it() -> None:
         lines = [one.get("points") for one in picture.iter("{http://www.w3.org/2000/svg}polyline")]
         assert len(lines) == (26 if len(seconds) == 40 else 0)
         assert "a->b & <c>" in {one.text for one in picture.iter("{http://www.w3.org/2000/svg}text")}
+
+
+@pytest.mark.parametrize(
+    ("fault", "parameters"),
+    [
+        ("reset", {"link": "app->redis", "new": False}),
+        ("latency", {"link": "app->milvus", "delay": "100ms", "jitter": "1.5ms"}),
+        ("corrupt", {"link": "app->redis", "rate": 0.001}),
+        ("postgres-lock", {"table": "public.a table: 'x'"}),
+        ("redis-memory", {}),
+    ],
+)
+def test_an_entry_of_the_page_is_one_of_a_validation(fault: str, parameters: dict[str, Any]) -> None:
+    assert YAML(typ="safe").load(written(fault, parameters)) == {fault: parameters}

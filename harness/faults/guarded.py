@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -97,10 +98,12 @@ class GuardedFault(Fault):
 
     def _abandon(self) -> None:
         if self._guard is not None:
+            raised = sys.exception()
             try:
                 self._guard.undo()
-            except HarnessError:
-                pass  # what ended it is being raised; a failed undo is kept by the supervisor, and told by the stack
+            except HarnessError as undone:  # the supervisor keeps it too, and such a stack is not healthy
+                if raised is not None:
+                    raised.add_note(f"and then {undone.render()}")
             finally:
                 self._close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import closing, suppress
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
@@ -87,14 +88,10 @@ class PostgresLock(PostgresFault):
     def _look(self, session: Session) -> None:
         import psycopg2
 
-        try:
+        with closing(session), suppress(psycopg2.Error):  # the end of the fault tells of a server that is gone
             while not self._done.wait(LOOK):
                 (found,) = session.ask(_WAITING, (self._sql, NAME))[0]
                 self._waiting = max(self._waiting, found)
-        except psycopg2.Error:
-            pass  # a server that is gone: the end of the fault tells that
-        finally:
-            session.close()
 
     def _stop(self) -> None:
         self._done.set()

@@ -26,7 +26,7 @@ from harness.stack.runtime import up
 from tests.integration.service_faults_lab import (
     PATIENCE,
     TEXT,
-    Relay,
+    SupervisorRelay,
     ask,
     is_back,
     make,
@@ -249,6 +249,20 @@ def test_an_event_that_cannot_be_written_leaves_no_fault(stack: Stack) -> None:
     assert is_back(stack, "redis", before)
 
 
+def test_an_undo_that_is_refused_is_told_with_what_ended_the_fault(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(event: Event) -> None:
+        raise OSError(errno.ENOSPC, "no space")
+
+    with SupervisorRelay(stack, lambda asked: asked | {"op": "?"} if asked["op"] == "undo" else asked) as relay:
+        monkeypatch.setattr(stack, "guard", relay.guard)
+        with pytest.raises(OSError, match="no space") as raised:
+            made(stack, "pause", full).begin()
+    assert "supervisor-refused" in raised.value.__notes__[0]
+    assert wait_for(lambda: stack.is_ready("redis")), "the end of its connection undoes it all the same"
+
+
 def test_it_ends_by_itself_after_its_time_and_that_is_no_error(stack: Stack) -> None:
     events: list[Event] = []
     with made(stack, "pause", events.append, lasting="700ms"):
@@ -314,7 +328,7 @@ def test_one_that_cannot_be_seen_is_an_error(stack: Stack, name: str, monkeypatc
     service, _ = EVERY[name]
     before = state_of(stack, service)
     monkeypatch.setattr(guarded, "PATIENCE", 0.3)
-    with Relay(stack, lazy) as relay:
+    with SupervisorRelay(stack, lazy) as relay:
         monkeypatch.setattr(stack, "guard", relay.guard)
         with pytest.raises(HarnessError) as raised:
             made(stack, name).begin()
@@ -325,7 +339,7 @@ def test_one_that_cannot_be_seen_is_an_error(stack: Stack, name: str, monkeypatc
 
 def test_one_that_stays_is_an_error(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ServiceFault, "_patience", 0.1)
-    with Relay(stack, lambda asked: asked | {"steps": []} if asked["op"] == "arm" else asked) as relay:
+    with SupervisorRelay(stack, lambda asked: asked | {"steps": []} if asked["op"] == "arm" else asked) as relay:
         monkeypatch.setattr(stack, "guard", relay.guard)
         fault = made(stack, "pause")
         fault.begin()

@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from harness.faults import (
     Bandwidth,
@@ -139,39 +138,6 @@ class Lab:
         for server in self.servers.values():
             server.close()
         self.block.close()
-
-
-class Relay:
-    """A control channel that passes requests on to the real one, after `change`: a proxy with a defect."""
-
-    def __init__(self, path: Path, real: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-        self.path = path
-        self._real = real
-        self._change = change
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(path))
-        self._listener.listen()
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
-
-    def _serve(self, client: socket.socket) -> None:
-        with client, socket.socket(socket.AF_UNIX) as real, client.makefile("rb") as asked, real.makefile("rb") as told:
-            real.connect(str(self._real))
-            for line in asked:
-                real.sendall(json.dumps(self._change(json.loads(line))).encode() + b"\n")
-                client.sendall(told.readline())
-
-    def __enter__(self) -> Relay:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
 
 
 def read(client: socket.socket, length: int) -> bytes:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import resource
 import signal
-import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +22,7 @@ from harness.stack import procfs
 from harness.stack.guard import Guard
 from harness.stack.handle import Stack
 from harness.stack.supervisor import socket_name
+from tests.integration.relay import Relay
 
 PATIENCE = 20.0
 TEXT = """\
@@ -134,36 +132,12 @@ def to_postgres(stack: Stack) -> Any:
     return one
 
 
-class Relay:
-    """A supervisor that does not do what it is told: requests are passed on to the real one after `change`."""
+class SupervisorRelay(Relay):
+    """A supervisor that does not do what it is told."""
 
     def __init__(self, stack: Stack, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-        self._real, self.id = stack.id, f"{stack.id}-relay"
-        self._change = change
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(socket_name(self.id))
-        self._listener.listen()
-        threading.Thread(target=self._accept, daemon=True).start()
+        self.id = f"{stack.id}-relay"
+        super().__init__(socket_name(self.id), socket_name(stack.id), change)
 
     def guard(self) -> Guard:
         return Guard(self.id)
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
-
-    def _serve(self, client: socket.socket) -> None:
-        with client, socket.socket(socket.AF_UNIX) as real, client.makefile("rb") as asked, real.makefile("rb") as told:
-            real.connect(socket_name(self._real))
-            for line in asked:
-                real.sendall(json.dumps(self._change(json.loads(line))).encode() + b"\n")
-                client.sendall(told.readline())
-
-    def __enter__(self) -> Relay:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()

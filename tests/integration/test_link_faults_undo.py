@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import itertools
-import os
 import signal
 import socket
 import subprocess
@@ -28,7 +27,9 @@ from harness.faults import (
 from harness.faults.waiting import wait_for
 from harness.model.events import Event, FaultEvent
 from harness.stack.links import Links
-from tests.integration.links_lab import EVERY, PATIENCE, A, Lab, Relay, ask, seconds_to_ask
+from tests.integration.forked import forked_child
+from tests.integration.links_lab import EVERY, PATIENCE, A, Lab, ask, seconds_to_ask
+from tests.integration.relay import Relay
 
 
 def test_an_exception_undoes_it_and_is_what_is_raised(lab: Lab) -> None:
@@ -76,19 +77,9 @@ def test_the_end_of_the_client_ends_the_fault(lab: Lab, kind: str, arguments: st
 def test_a_forked_child_does_not_keep_it_alive(lab: Lab) -> None:
     fault = Latency(lab.links, A, "10m", expect_traffic=False)
     fault.begin()
-    wait, go = os.pipe()
-    pid = os.fork()
-    if pid == 0:  # holds whatever it has inherited until the pipe is closed
-        os.close(go)
-        os.read(wait, 1)
-        os._exit(0)
-    os.close(wait)
-    try:
+    with forked_child():
         fault._abandon()  # as the kernel does when this process ends
         assert wait_for(lambda: lab.in_force() == [])
-    finally:
-        os.close(go)
-        os.waitpid(pid, 0)
 
 
 def test_it_ends_by_itself_after_its_time_and_that_is_no_error(lab: Lab) -> None:
@@ -135,10 +126,11 @@ def test_a_fault_that_a_probe_does_not_see_is_an_error_and_nothing_is_left(lab: 
         nothing = {"fault": "latency", "parameters": {"delay": 1e-6}, "direction": "down"}
         return request | nothing if request["op"] == "set" else request
 
-    with Relay(tmp_path / "control", lab.links.control, set_next_to_nothing) as relay:
+    near = tmp_path / "control"
+    with Relay(str(near), str(lab.links.control), set_next_to_nothing):
         for make in EVERY.values():
             with pytest.raises(HarnessError) as raised:
-                make(Links(relay.path, lab.near)).begin()
+                make(Links(near, lab.near)).begin()
             assert raised.value.slug == "fault-without-effect"
             assert wait_for(lambda: lab.in_force() == [])
 
@@ -148,8 +140,9 @@ def test_a_fault_that_stays_is_an_error(lab: Lab, tmp_path: Path, name: str) -> 
     def never_end(request: dict[str, Any]) -> dict[str, Any]:
         return request | {"op": "counters"} if request["op"] == "end" else request
 
-    with Relay(tmp_path / "control", lab.links.control, never_end) as relay:
-        fault = EVERY[name](Links(relay.path, lab.near))
+    near = tmp_path / "control"
+    with Relay(str(near), str(lab.links.control), never_end):
+        fault = EVERY[name](Links(near, lab.near))
         fault.begin()
         with pytest.raises(HarnessError) as raised:
             fault.end()

@@ -20,7 +20,7 @@ from harness.stack.runtime import up
 from harness.stack.services import loki
 from harness.telemetry.local import local_get, local_post
 from harness.telemetry.targets import await_targets
-from tests.integration.service_faults_lab import Relay, ask, set_and_killed
+from tests.integration.service_faults_lab import SupervisorRelay, ask, set_and_killed
 
 pytestmark = pytest.mark.stack
 
@@ -190,7 +190,7 @@ def test_one_that_does_not_come_into_force_is_an_error_and_nothing_is_left(
     monkeypatch.setattr(guarded, "PATIENCE", 1.0)
     monkeypatch.setattr(loki_refusing, "TENANT", "nobody")  # a limit for somebody who never pushes
     before = (stack.service_dir("prometheus") / "prometheus.yml").read_text()
-    with Relay(stack, deaf) as relay:
+    with SupervisorRelay(stack, deaf) as relay:
         monkeypatch.setattr(stack, "guard", relay.guard)
         for name, values in MAKE.items():
             with pytest.raises(HarnessError) as raised:

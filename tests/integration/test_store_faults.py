@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -18,6 +17,7 @@ from harness.faults.waiting import wait_for
 from harness.model.events import Event, FaultEvent
 from harness.stack.handle import Stack
 from harness.stack.runtime import up
+from tests.integration.forked import forked_child
 from tests.integration.service_faults_lab import ask, set_and_killed, to_postgres, to_redis
 
 pytestmark = pytest.mark.stack
@@ -261,23 +261,15 @@ def test_a_forked_child_does_not_keep_it_alive(stack: Stack) -> None:
     fault = make(stack, "postgres-lock", MAKE["postgres-lock"])
     assert isinstance(fault, postgres_fault.PostgresFault)
     fault.begin()
-    wait, go = os.pipe()
-    pid = os.fork()
-    if pid == 0:  # holds whatever it has inherited until the pipe is closed
-        os.close(go)
-        os.read(wait, 1)
-        os._exit(0)
-    os.close(wait)
+    locks = "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted"
     try:
-        locks = "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted"
-        assert sql(stack, locks) == [(1,)]
-        for session in fault._held:
-            session.give_up()  # as the kernel does when this process is killed: no word to the server
-        assert wait_for(lambda: sql(stack, locks) == [(0,)], 5)
+        with forked_child():
+            assert sql(stack, locks) == [(1,)]
+            for session in fault._held:
+                session.give_up()  # as the kernel does when this process is killed: no word to the server
+            assert wait_for(lambda: sql(stack, locks) == [(0,)], 5)
     finally:
         fault._abandon()
-        os.close(go)
-        os.waitpid(pid, 0)
 
 
 # errors

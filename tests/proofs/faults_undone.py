@@ -25,8 +25,10 @@ from typing import Any
 from harness.core.errors import HarnessError
 from harness.core.jsonio import read_json, write_json
 from harness.faults.examples import EXAMPLES
-from harness.faults.making import impossible, make, read, target_of, wrong_target
+from harness.faults.making import make
 from harness.faults.registry import FAULTS
+from harness.faults.waiting import wait_for
+from harness.gate.catalogue_all import why_not
 from harness.model.events import Event, StackEvent
 from harness.stack.control import Control
 from harness.stack.handle import Stack
@@ -90,17 +92,22 @@ def _set(stack: Stack, name: str, write: int) -> None:
         code = 0
     except HarnessError as error:
         os.write(write, f"{error.slug}: {error.cause}\n".encode())
-    except Exception:  # noqa: BLE001 (a bug, which the parent tells)
-        os.write(write, traceback.format_exc().replace("\n", " | ").encode() + b"\n")
     finally:
+        if (bug := sys.exception()) is not None:  # which the parent tells
+            os.write(write, "".join(traceback.format_exception(bug)).replace("\n", " | ").encode() + b"\n")
         os._exit(code)
 
 
 def await_steady(stack: Stack, before: Picture) -> tuple[list[str], float]:
     """What differs at last, and after how many seconds nothing did."""
     began = time.monotonic()
-    while (different := difference(before, picture(stack))) and time.monotonic() - began < PATIENCE:
-        time.sleep(0.1)
+    different: list[str] = []
+
+    def steady() -> bool:
+        different[:] = difference(before, picture(stack))
+        return not different
+
+    wait_for(steady, PATIENCE)
     return different, time.monotonic() - began
 
 
@@ -197,18 +204,6 @@ def _settled(stack: Stack) -> Picture:
             return now
         last = now
     raise RuntimeError(f"the stack does not settle: {different}")
-
-
-def why_not(stack: Stack, name: str) -> str:
-    """Why a fault cannot be put on this stack here; '' if it can."""
-    if name not in EXAMPLES:
-        return "it has no example"
-    made = FAULTS[name]
-    parameters = read(made, EXAMPLES[name])
-    if (wrong := wrong_target(made, stack.file, parameters)) is not None:
-        return wrong.cause
-    found = impossible(made, stack.file, target_of(made, stack.file, parameters), stack.unavailable)
-    return found[0] if found else ""
 
 
 def main() -> int:

@@ -136,7 +136,7 @@ def test_a_write_to_a_connection_that_was_closed_meanwhile_is_a_lost_connection(
         server = await asyncio.start_server(lambda _, writer: None, "127.0.0.1", 0)
         _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
         writer.transport.abort()
-        await asyncio.sleep(0)  # the loop closes it
+        await writer.wait_closed()
         with pytest.raises(ConnectionLost), redis_errors():
             writer.writelines([b"HGETALL"])
         with pytest.raises(RuntimeError), redis_errors():

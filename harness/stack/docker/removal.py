@@ -1,4 +1,4 @@
-"""Removing by label what stacks have on an engine: one that ended, or all whose owner is gone. Standard library only."""
+"""Removing by label what stacks have on an engine: one that ended, or all whose owner is dead. Standard library."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from harness.model.stackfile import StackFile
 
 Steps = tuple[str | int, ...]
-RESERVED = ("links", "supervisor")  # processes of the runtime itself
+RESERVED = ("links", "relay", "supervisor")  # processes of the runtime itself
 _KINDS = ("address", "port", "link", "artefact", "dir", "scale", "unavailable")
 
 

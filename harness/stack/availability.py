@@ -31,9 +31,12 @@ class Unavailable:
         return cls(**stored)
 
 
-def unavailable(file: StackFile) -> dict[str, Unavailable]:
+def unavailable(file: StackFile, runtime: str = "local") -> dict[str, Unavailable]:
     """The services of `file` that this machine cannot run, in the order of the file: a program of theirs is missing, or
-    something that they need is not to be had. Raises UsageError bad-tool-override."""
+    something that they need is not to be had. In containers all can be had, or no stack is. Raises UsageError
+    bad-tool-override."""
+    if runtime != "local":
+        return {}
     found: dict[str, Unavailable] = {}
     for name, service in file.spec.services.items():
         try:

@@ -47,6 +47,7 @@ def context(layout: Layout, name: str, python: str, isolation: str) -> Context:
         tool=resolve_tool,
         outside=layout.directory / NOTES,
         scratch=scratch_dir(layout.directory.name),
+        token=layout.token,
     )
 
 
@@ -93,25 +94,34 @@ def probe_of(layout: Layout, name: str, python: str, isolation: str) -> Probe | 
     return lambda: "" if all(map(tcp_ready, ports)) else None
 
 
-def build_units(layout: Layout, control: Control, python: str, isolation: str, overrides: Overrides) -> list[Unit]:
-    """All units of a stack; makes the directories that they work in."""
+def build_units(
+    layout: Layout,
+    control: Control,
+    python: str,
+    isolation: str,
+    overrides: Overrides,
+    elsewhere: Callable[[str, Spawner], Unit | None] = lambda *_: None,
+) -> list[Unit]:
+    """All units of a stack; makes the directories that they work in. elsewhere: makes the unit of a service that is no
+    process of this machine, None for one that is."""
     spec = layout.file.spec
     units: list[Unit] = []
     for name, artefact in spec.artefacts.items():
         units.append(
-            _artefact(layout, name, artefact, _spawner(layout, f"artefact.{name}", control, python, {}), python)
+            _artefact(layout, name, artefact, spawner_of(layout, f"artefact.{name}", control, python, {}), python)
         )
     if spec.links:
-        units.append(_links(layout, _spawner(layout, LINKS, control, python, {}), python))
+        units.append(_links(layout, spawner_of(layout, LINKS, control, python, {}), python))
     for name, service in layout.services.items():
         values = layout.values(name)
         env = {key: fill(text, values) for key, text in service.env.items()} | dict(overrides.get(name, {}))
-        spawner = _spawner(layout, name, control, python, env)
-        units.append(_service(layout, name, service, spawner, python, isolation))
+        spawner = spawner_of(layout, name, control, python, env)
+        units.append(elsewhere(name, spawner) or _service(layout, name, service, spawner, python, isolation))
     return units
 
 
-def _spawner(layout: Layout, name: str, control: Control, python: str, env: Mapping[str, str]) -> Spawner:
+def spawner_of(layout: Layout, name: str, control: Control, python: str, env: Mapping[str, str]) -> Spawner:
+    """Starts what is called `name` in a directory of its own, which is made."""
     directory = layout.service_dir(name)
     directory.mkdir()
     (directory / "tmp").mkdir()
@@ -120,11 +130,7 @@ def _spawner(layout: Layout, name: str, control: Control, python: str, env: Mapp
 
 
 def _service(layout: Layout, name: str, service: Service, spawner: Spawner, python: str, isolation: str) -> ServiceUnit:
-    probe = probe_of(layout, name, python, isolation)
-    texts = [text for _, text in service.texts()]
-    made = {f"artefact/{what}" for text in texts for kind, what in placeholders(text) if kind == "artefact"}
-    after = [other for other in service.after if other in layout.services]
-    needs = frozenset((*hard_needs(layout.file, name), *after)) | made
+    probe, needs = probe_of(layout, name, python, isolation), needs_of(layout, name)
     mounted = _mounted(layout, name, isolation)
     if service.use is not None:
         recipe, told = RECIPES[service.use], context(layout, name, python, isolation)
@@ -132,6 +138,15 @@ def _service(layout: Layout, name: str, service: Service, spawner: Spawner, pyth
     argv = _argv(service.command or service.job or [], layout.values(name), python)
     plan = Plan(Command(argv, cwd=layout.root), mounted)
     return ServiceUnit(name, needs, service.timeout, spawner, lambda: plan, probe)
+
+
+def needs_of(layout: Layout, name: str) -> frozenset[str]:
+    """The units that must be ready before a service begins."""
+    service = layout.services[name]
+    texts = [text for _, text in service.texts()]
+    made = {f"artefact/{what}" for text in texts for kind, what in placeholders(text) if kind == "artefact"}
+    after = [other for other in service.after if other in layout.services]
+    return frozenset((*hard_needs(layout.file, name), *after)) | made
 
 
 def _artefact(layout: Layout, name: str, artefact: Artefact, spawner: Spawner, python: str) -> ArtefactUnit:

@@ -58,6 +58,7 @@ class Stack:
     otherwise, and UsageError service-unknown for a name that is not in the stack file."""
 
     runtime = "local"
+    processes: tuple[str, ...] = (LINKS,)  # of the runtime's own, without which no service is what it was
 
     def __init__(
         self, layout: Layout, control: Control, info: dict[str, Any], *, launched: Launched | None, reused: bool
@@ -199,13 +200,13 @@ class Stack:
         return [f"{one['label']}: {'; '.join(one['errors'])}" for one in entries if one["state"] == "failed"]
 
     def died(self) -> list[ServiceDied]:
-        """What exited unasked since the stack became ready: services and the links' proxy. `stop_service` asks; a
-        `signal` does not. Never raises: a lost supervisor is itself the one that died."""
+        """What exited unasked since the stack became ready: services, and what stands between them. `stop_service`
+        asks; a `signal` does not. Never raises: a lost supervisor is itself the one that died."""
         try:
             exits = self._control.ask("status")["exits"]
         except HarnessError as error:
             return [ServiceDied(SUPERVISOR, f"was lost: {error.cause}", -int(signal.SIGKILL), time.time_ns(), "")]
-        names = {*self.file.spec.services, LINKS}
+        names = {*self.file.spec.services, *self.processes}
         return [
             ServiceDied(
                 one["name"], ending(one["code"]), one["code"], one["wall_ns"], tail(self._layout.log_path(one["name"]))
@@ -293,7 +294,7 @@ class Stack:
         self.close()
 
     def _known(self, service: str) -> None:
-        if service not in self.file.spec.services and service != LINKS:
+        if service not in self.file.spec.services and service not in self.processes:
             known = ", ".join(self.file.spec.services)
             raise UsageError("service-unknown", f"no service {service!r} in the stack", f"Known are: {known}.")
 

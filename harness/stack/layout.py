@@ -21,7 +21,8 @@ LINKS = "links"  # the name of the links' proxy among the services
 @dataclass
 class Layout:
     """Assignments of one stack. ports: service -> port name -> number; links: name -> number of the near end;
-    unavailable: services that this machine cannot run, which have ports all the same, where nobody listens."""
+    unavailable: services that this machine cannot run, which have ports all the same, where nobody listens; token: the
+    file with what a sink that others can reach wants to see, None where none is."""
 
     file: StackFile
     root: Path
@@ -30,6 +31,7 @@ class Layout:
     links: Mapping[str, int]
     artefacts: dict[str, Path] = field(default_factory=dict)
     unavailable: Mapping[str, Unavailable] = field(default_factory=dict)
+    token: Path | None = None
 
     def port(self, ref: str) -> int:
         """The number of SERVICE.PORT. Raises KeyError."""
@@ -99,9 +101,9 @@ class Layout:
         }
 
 
-def all_ports(service: Service) -> tuple[str, ...]:
-    """The ports that a service listens on, private ones too."""
-    return RECIPES[service.use].ports if service.use is not None else service.port_names
+def all_ports(service: Service, runtime: str = "local") -> tuple[str, ...]:
+    """The ports that a service listens on, private ones too; a container has no private ones on this machine."""
+    return RECIPES[service.use].ports if service.use is not None and runtime == "local" else service.port_names
 
 
 def fixed_ports(file: StackFile) -> dict[tuple[str, str], int]:
@@ -114,15 +116,15 @@ def fixed_ports(file: StackFile) -> dict[tuple[str, str], int]:
 
 
 def assign(
-    file: StackFile, fixed: Mapping[tuple[str, str], int], block: PortBlock
+    file: StackFile, fixed: Mapping[tuple[str, str], int], block: PortBlock, runtime: str = "local"
 ) -> tuple[dict[str, dict[str, int]], dict[str, int]]:
     """Numbers for the ports of all services and links: the fixed ones, and the rest from the block."""
     ports = {
-        name: {port: fixed.get((name, port)) or block.take() for port in all_ports(service)}
+        name: {port: fixed.get((name, port)) or block.take() for port in all_ports(service, runtime)}
         for name, service in file.spec.services.items()
     }
     return ports, {name: block.take() for name in file.spec.links}
 
 
-def ports_needed(file: StackFile) -> int:
-    return sum(len(all_ports(service)) for service in file.spec.services.values()) + len(file.spec.links)
+def ports_needed(file: StackFile, runtime: str = "local") -> int:
+    return sum(len(all_ports(one, runtime)) for one in file.spec.services.values()) + len(file.spec.links)

@@ -1,4 +1,4 @@
-"""The local runtime: bring a stack up, find one that is up, take it down."""
+"""Bring a stack up, as processes or with containers; find one that is up; take it down."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import harness
 from harness.core.clock import wall_ns
@@ -30,11 +30,15 @@ from harness.stack.services import RECIPES
 from harness.stack.sweep import live_stacks, sweep
 from harness.stack.tools import resolve_tool
 
+if TYPE_CHECKING:  # the docker library is not needed where nobody wants containers, and takes a while
+    from harness.stack.docker.bringup import DockerRun
+    from harness.stack.docker.engine import Engine
+
 __all__ = ["RunningStack", "Stack", "down", "find_running", "list_running", "up"]
 
 INFO = "stack.json"
 _NOT_THE_SYSTEM = frozenset({"tests", "results", "scenarios", "node_modules", "__pycache__"})
-SCHEMA = 2
+SCHEMA = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,37 +59,46 @@ def up(
     overrides: Overrides | None = None,
     allow_reuse: bool = True,
     python: str = sys.executable,
+    runtime: str = "local",
 ) -> Stack:
     """Bring up the stack of `stackfile`, or take one that is up and agrees with it.
 
     lease: the stack ends with this process, however it ends; without, it stays until `down`. overrides: environment
-    per service that beats stack.yaml's. Progress is told to `emit` as StackEvents.
+    per service that beats stack.yaml's. Progress is told to `emit` as StackEvents. runtime: local | docker.
 
     A service that this machine cannot run is left out, with all that needs it, and told as `unavailable`.
     Raises UsageError for the file (located), HarnessError: service-unavailable (the target is), port-taken, no-ports,
-    supervisor-failed, service-failed, artefact-failed, stack-lost. Whatever it raises, nothing of the stack is left.
+    supervisor-failed, service-failed, artefact-failed, stack-lost; with containers also engine-unreachable,
+    engine-not-local, engine-lost, engine-refused, image-unavailable, guardian-failed. Whatever it raises, nothing of
+    the stack is left.
     """
     began = time.monotonic()
     path, overrides = stackfile.resolve(), overrides or {}
     file, document = load_stackfile(path)
     _check_overrides(file, overrides)
     check_config(file, document, path.parent)
-    if allow_reuse and (found := find_running(path, overrides, python=python)) is not None:
+    if allow_reuse and (found := find_running(path, overrides, python=python, runtime=runtime)) is not None:
         emit(StackEvent(file.metadata.name, "ready", 0.0, f"stack {found.id} was up already"))
         return found
-    missing = unavailable(file)
+    engine = _engine() if runtime == "docker" else None
+    missing = unavailable(file, runtime)
     refuse_without(file, [file.spec.target.partition(".")[0]], missing, f"stack {file.metadata.name}")
     for name, why in missing.items():
         emit(StackEvent(name, "unavailable", detail=f"{why.cause}; remedy: {why.remedy}"))
     artefacts = artefact_paths(file, document, path.parent)
     fixed = fixed_ports(file)
     sweep()
-    block = PortBlock.reserve(ports_needed(file))
-    ports, links = assign(file, fixed, block)
+    block = PortBlock.reserve(ports_needed(file, runtime))
+    ports, links = assign(file, fixed, block, runtime)
     launched = Launched(python, block)
+    run: DockerRun | None = None
     try:
         layout = Layout(file, path.parent, launched.directory, ports, links, artefacts, missing)
-        units = build_units(layout, launched.control, python, launched.isolation, overrides)
+        if engine is not None:
+            run = _with_containers(engine, layout, launched, python, lease)
+            units = run.units(launched.isolation, overrides)
+        else:
+            units = build_units(layout, launched.control, python, launched.isolation, overrides)
         ready = bring_up(units, layout, launched.control, emit, began)
         if not lease:
             launched.release()
@@ -94,7 +107,9 @@ def up(
             "id": launched.id,
             "name": file.metadata.name,
             "path": str(path),
-            "hash": _hash(path, file, overrides, artefacts, missing, python),
+            "runtime": runtime,
+            "docker": None if run is None else run.info(),
+            "hash": _hash(path, file, overrides, artefacts, missing, python, engine),
             "isolation": launched.isolation,
             "leased": lease,
             "python": python,
@@ -107,41 +122,99 @@ def up(
         }
         write_json(launched.directory / INFO, info)
     except OSError as error:
-        launched.close()
+        _end(launched, run)
         raise HarnessError(
             "stack-lost", f"the stack's directory went away while it started: {error}", "Bring it up again."
         ) from error
     except BaseException:
-        launched.close()
+        _end(launched, run)
         raise
     seconds = round(time.monotonic() - began, 3)
     emit(StackEvent(file.metadata.name, "ready", seconds, f"stack {launched.id}, {launched.isolation}"))
-    return Stack(layout, launched.control, info, launched=launched if lease else None, reused=False)
+    return _handle(layout, launched.control, info, launched if lease else None, reused=False, run=run)
+
+
+def _engine() -> Engine:
+    """The Docker engine. Raises HarnessError engine-unreachable, engine-not-local."""
+    from harness.stack.docker.bringup import refuse_remote
+    from harness.stack.docker.engine import Engine
+
+    engine = Engine.find()
+    refuse_remote(engine)
+    return engine
+
+
+def _with_containers(engine: Engine, layout: Layout, launched: Launched, python: str, lease: bool) -> DockerRun:
+    from harness.stack.docker.bringup import TOKEN, DockerRun
+
+    layout.token = launched.directory / TOKEN
+    return DockerRun(engine, layout, launched.control, python, lease=lease)
+
+
+def _end(launched: Launched, run: DockerRun | None) -> None:
+    """Of a stack that does not come up, nothing is to be left."""
+    try:
+        launched.close()
+    finally:
+        if run is not None:
+            run.close()
+
+
+def _handle(
+    layout: Layout,
+    control: Control,
+    info: dict[str, Any],
+    launched: Launched | None,
+    *,
+    reused: bool,
+    run: DockerRun | None = None,
+) -> Stack:
+    if info["runtime"] == "local":
+        return Stack(layout, control, info, launched=launched, reused=reused)
+    from harness.stack.docker.stack import DockerStack
+
+    return DockerStack(layout, control, info, launched=launched, reused=reused, run=run)
 
 
 def find_running(
-    stackfile: Path, overrides: Overrides | None = None, *, python: str = sys.executable, whole: bool = True
+    stackfile: Path,
+    overrides: Overrides | None = None,
+    *,
+    python: str = sys.executable,
+    whole: bool = True,
+    runtime: str | None = None,
 ) -> Stack | None:
     """The stack of this file that `harness stack up` left running, if the file's content, its overrides and its
-    artefacts agree and, unless `whole` is False, every service is still there. Raises UsageError for the file."""
+    artefacts agree and, unless `whole` is False, every service is still there. runtime: local or docker, None for
+    either. Raises UsageError for the file."""
     path = stackfile.resolve()
     file, document = load_stackfile(path)
     artefacts = artefact_paths(file, document, path.parent)
-    missing = unavailable(file)
-    wanted = _hash(path, file, overrides or {}, artefacts, missing, python)
     for directory, info in _released():
-        if info["hash"] != wanted:
+        if info["path"] != str(path) or runtime not in (None, info["runtime"]):
             continue
+        missing = unavailable(file, info["runtime"])
         try:
+            engine = None if info["docker"] is None else _engine_at(info["docker"]["host"])
+            wanted = _hash(path, file, overrides or {}, artefacts, missing, python, engine)
             control = Control(info["id"])
-        except HarnessError:
-            continue  # it ended meanwhile
+        except HarnessError as error:
+            if isinstance(error, UsageError):
+                raise
+            continue  # it, or the engine, ended meanwhile
         layout = Layout(file, path.parent, directory, info["ports"], info["links"], artefacts, missing)
-        stack = Stack(layout, control, info, launched=None, reused=True)
-        if not whole or stack.healthy():
+        stack = _handle(layout, control, info, None, reused=True)
+        if info["hash"] == wanted and (not whole or stack.healthy()):
             return stack
         control.close()
     return None
+
+
+def _engine_at(host: str) -> Engine:
+    from harness.stack.docker.engine import Engine
+    from harness.stack.docker.hosts import Host
+
+    return Engine(Host(host))
 
 
 def list_running() -> list[RunningStack]:
@@ -153,10 +226,15 @@ def down(stack_id: str) -> None:
     """End a stack and wait until nothing of it is left. Raises UsageError stack-unknown, HarnessError stack-lingers."""
     for directory in live_stacks():
         if directory.name == stack_id:
+            host = _host_of(directory)
             control = Control(stack_id)
             control.ask("shutdown")
             control.close()
             wait_gone(directory)
+            if host is not None:
+                from harness.stack.docker.removal import remove_stack
+
+                remove_stack(_engine_at(host), stack_id)
             return
     raise UsageError("stack-unknown", f"no stack {stack_id} is up", "harness stack status lists what is up.")
 
@@ -190,6 +268,24 @@ def _programs(file: StackFile, missing: Mapping[str, Unavailable]) -> list[tuple
         for tool in RECIPES[service.use].tools
     }
     return [(str(path), status.st_size, status.st_mtime_ns) for path in sorted(paths) for status in [path.stat()]]
+
+
+def _images(file: StackFile, engine: Engine) -> list[tuple[str, str]]:
+    """Name and id of each image that a container would be made of, '' for one that is not there."""
+    from harness.stack.docker.bringup import contained
+    from harness.stack.docker.images import image_of
+
+    names = sorted({image_of(str(file.spec.services[name].use)) for name in contained(file)})
+    return [(name, str((engine.image(name) or {}).get("Id", ""))) for name in names]
+
+
+def _host_of(directory: Path) -> str | None:
+    """Where the engine is that has the containers of a stack; None for one without."""
+    try:
+        docker = read_json(directory / INFO)["docker"]
+    except (OSError, ValueError, KeyError):
+        return None  # still starting, of another version, or just gone: its guardian sees to it
+    return None if docker is None else str(docker["host"])
 
 
 def _released() -> list[tuple[Path, dict[str, Any]]]:
@@ -230,6 +326,7 @@ def _hash(
     artefacts: Mapping[str, Path],
     missing: Mapping[str, Unavailable],
     python: str,
+    engine: Engine | None = None,
 ) -> str:
     """Of everything that makes two stacks the same, as far as files tell."""
     configs = {
@@ -243,6 +340,6 @@ def _hash(
         sorted(configs.items()),
         settings,
         _sources(path.parent),
-        _programs(file, missing),
+        _programs(file, missing) if engine is None else _images(file, engine),
     )
     return hashlib.sha256(repr((*parts, sorted(artefacts.items()), sorted(missing), python)).encode()).hexdigest()

@@ -1,7 +1,8 @@
 """The sink for spans, a process of its own: `python -m harness.telemetry.otlp_sink --listen HOST:PORT --out FILE`.
 
 OTLP/HTTP as the OpenTelemetry protocol says: POST /v1/traces takes protobuf, also gzipped, and answers with an
-ExportTraceServiceResponse; errors carry a google.rpc.Status. JSON is refused with 415. GET /healthz is 200 as soon as
+ExportTraceServiceResponse; errors carry a google.rpc.Status. JSON is refused with 415, who does not
+show the token of --token-file with 401. GET /healthz is 200 as soon as
 it listens; GET /stats is JSON: received, dropped, refused, bytes, file. Each span becomes one line of FILE
 (harness.telemetry.otlp_spans), readable as soon as the export is answered.
 """
@@ -24,7 +25,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from harness.core.clock import wall_ns
 from harness.telemetry.line_file import LineFile
 from harness.telemetry.otlp_spans import span_lines
-from harness.telemetry.sink import Receive, Refused, Send, answer, read_body, serve_sink
+from harness.telemetry.sink import Receive, Refused, Send, Token, answer, read_body, serve_sink
 
 MAX_BODY = 16 << 20  # as sent
 MAX_PLAIN = 64 << 20  # unpacked
@@ -34,8 +35,9 @@ PROTOBUF = b"application/x-protobuf"
 class SpanSink:
     """The ASGI application, and what it counts. One event loop, one file."""
 
-    def __init__(self, file: LineFile) -> None:
+    def __init__(self, file: LineFile, token: Token | None = None) -> None:
         self.file = file
+        self.token = token or Token()
         self.received = 0  # spans in requests that could be read
         self.dropped = 0  # of these, not written
         self.refused = 0  # requests that could not be read
@@ -65,12 +67,14 @@ class SpanSink:
 
     async def _export(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         try:
+            self.token.check(scope)
             headers = dict(scope["headers"])
             request = _parse(await self._body(headers, receive), headers)
         except Refused as refused:
             self.refused += 1
             # Whoever is refused in mid-body still sends: the connection is not fit for another request.
-            status = Status(code=3, message=str(refused)).SerializeToString()
+            code = 16 if refused.status == 401 else 3  # UNAUTHENTICATED, INVALID_ARGUMENT
+            status = Status(code=code, message=str(refused)).SerializeToString()
             await answer(send, refused.status, status, PROTOBUF, close=True)
             return
         lines = span_lines(request, wall_ns())

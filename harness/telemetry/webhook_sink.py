@@ -3,9 +3,9 @@ HOST:PORT --out FILE`.
 
 POST /notify/<receiver> takes a notification (Alertmanager's webhook payload, version 4) and is answered when it is in
 FILE as one line: receiver (from the path), received_ns (unix), received_mono_ns (CLOCK_MONOTONIC), and the payload as
-it came. What is not JSON is answered 400, what does not fit into the file any more 507, so that Alertmanager counts it
-as failed and tries again; both are counted. GET /healthz is 200 as soon as it listens; GET /stats is JSON: received,
-refused, lost, bytes, file.
+it came. What is not JSON is answered 400, without the token of --token-file 401, what does not fit into the file any
+more 507, so that Alertmanager counts it as failed and tries again; all are counted. GET /healthz is 200 as soon as it
+listens; GET /stats is JSON: received, refused, lost, bytes, file.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import orjson
 
 from harness.core.clock import mono_ns, wall_ns
 from harness.telemetry.line_file import LineFile
-from harness.telemetry.sink import Receive, Refused, Send, answer, read_body, serve_sink
+from harness.telemetry.sink import Receive, Refused, Send, Token, answer, read_body, serve_sink
 
 PREFIX = "/notify/"
 MAX_BODY = 16 << 20
@@ -28,8 +28,9 @@ _TEXT, _JSON = b"text/plain", b"application/json"
 class WebhookSink:
     """The ASGI application, and what it counts. One event loop, one file."""
 
-    def __init__(self, file: LineFile) -> None:
+    def __init__(self, file: LineFile, token: Token | None = None) -> None:
         self.file = file
+        self.token = token or Token()
         self.received = 0  # notifications that stand in the file
         self.refused = 0  # requests that were none
         self.lost = 0  # notifications that could not be kept
@@ -39,7 +40,7 @@ class WebhookSink:
         method, path = scope["method"], scope["path"]
         if path.startswith(PREFIX) and len(path) > len(PREFIX):
             if method == "POST":
-                await self._notify(path.removeprefix(PREFIX), receive, send)  # decoded by the server
+                await self._notify(scope, receive, send)
             else:
                 await answer(send, 405, b"", _TEXT)
         elif method in ("GET", "HEAD") and path == "/healthz":
@@ -54,8 +55,9 @@ class WebhookSink:
         counts = {name: getattr(self, name) for name in ("received", "refused", "lost", "bytes")}
         return {**counts, "file": self.file.size}
 
-    async def _notify(self, receiver: str, receive: Receive, send: Send) -> None:
+    async def _notify(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         try:
+            self.token.check(scope)
             body = await read_body(receive, MAX_BODY, self._count)
             # The time when the whole notification is here; keeping it must not count.
             wall, mono = wall_ns(), mono_ns()
@@ -68,6 +70,7 @@ class WebhookSink:
         except Refused as refused:
             await self._refuse(send, refused)
             return
+        receiver = scope["path"].removeprefix(PREFIX)  # decoded by the server
         line = {"receiver": receiver, "received_ns": wall, "received_mono_ns": mono, "payload": payload}
         written, why = self.file.append([orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)])
         if written:

@@ -19,6 +19,10 @@ from harness.stack.services.relocated import check_shown, shown_its_files
 from harness.stack.services.rendering import dump_yaml, scaled
 
 TEMPLATES = "prometheus/alertmanager/default.tmpl"
+FLAGS = (
+    "--cluster.listen-address=",  # alone: no port for peers
+    "--log.level=info",
+)
 _DURATIONS = ("group_wait", "group_interval", "repeat_interval")
 _ROOT = {"group_wait": "30s", "group_interval": "5m", "repeat_interval": "4h"}  # Alertmanager's own defaults
 _DEFAULT = {
@@ -27,18 +31,25 @@ _DEFAULT = {
 }
 
 
-def rendered(config: Mapping[str, Any], sink: str | None, scale: float) -> dict[str, Any]:
+def configured(path: Path | None, sink: str | None, scale: float, token: str | None = None) -> dict[str, Any]:
+    """The configuration at `path` for one stack, as `rendered` has it; without one, all alerts go to the sink soon.
+    Raises UsageError."""
+    return rendered(_DEFAULT if path is None else _read(path), sink, scale, token)
+
+
+def rendered(config: Mapping[str, Any], sink: str | None, scale: float, token: str | None = None) -> dict[str, Any]:
     """A copy of an Alertmanager configuration for one stack.
 
     Whatever a receiver uses in production (mail, chat, pager), here it is one webhook to `sink` (host:port) at
-    /notify/<receiver>, resolved alerts too; without a sink nobody is notified.
+    /notify/<receiver>, resolved alerts too; without a sink nobody is notified. token: what the sink wants to see.
     """
     receivers = []
     for receiver in config["receivers"]:
         kept: dict[str, Any] = {"name": receiver["name"]}
         if sink is not None:
             url = f"http://{sink}/notify/{quote(str(receiver['name']), safe='')}"
-            kept["webhook_configs"] = [{"url": url, "send_resolved": True}]
+            shown = {} if token is None else {"http_config": {"authorization": {"credentials": token}}}
+            kept["webhook_configs"] = [{"url": url, "send_resolved": True, **shown}]
         receivers.append(kept)
     shared = scaled(config.get("global") or {}, ("resolve_timeout",), scale)
     root = {**_ROOT, **config["route"]}
@@ -58,16 +69,14 @@ def _render(context: Context) -> Plan:
     tool = context.tool("alertmanager")
     path = context.directory / "alertmanager.yml"
     sink = context.peers.get("webhook-sink")
-    config = _DEFAULT if context.config is None else _read(context.config)
-    dump_yaml(path, rendered(config, sink, context.scale))
+    dump_yaml(path, configured(context.config, sink, context.scale))
     argv = (
         *shown_its_files(tool, TEMPLATES),
         str(tool.path),
         f"--config.file={path}",
         f"--storage.path={context.store / 'data'}",
         f"--web.listen-address={context.address('http')}",
-        "--cluster.listen-address=",  # alone: no port for peers
-        "--log.level=info",
+        *FLAGS,
     )
     return Plan(Command(argv, tool.env))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import orjson
@@ -37,11 +37,23 @@ _DEFAULT: dict[str, Any] = {
 }
 
 
-def rendered(
-    config: Mapping[str, Any], directory: Path, http: int, grpc: int, store: Path | None = None
+def configured(
+    path: Path | None, directory: PurePath, http: int, grpc: int, store: PurePath, listen: str = HOST
 ) -> dict[str, Any]:
-    """A copy of a Loki configuration that listens on `http` and `grpc` of the loopback and keeps all below `directory`,
-    or below `store` if that is another.
+    """The configuration at `path` for one stack, as `rendered` has it; without one, our own. Raises UsageError."""
+    return rendered(_DEFAULT if path is None else _read(path), directory, http, grpc, store, listen)
+
+
+def rendered(
+    config: Mapping[str, Any],
+    directory: PurePath,
+    http: int,
+    grpc: int,
+    store: PurePath | None = None,
+    listen: str = HOST,
+) -> dict[str, Any]:
+    """A copy of a Loki configuration that listens on `http` and `grpc` of the loopback, or at `listen`, and keeps all
+    below `directory`, or below `store` if that is another.
 
     A Loki that is alone need not wait for others: ring in memory, no settling, and the first look-up of its own
     scheduler after 250 ms instead of 10 s. Its runtime configuration is a file of this stack, read twice a second.
@@ -54,9 +66,9 @@ def rendered(
         **config,
         "server": {
             **(config.get("server") or {}),
-            "http_listen_address": HOST,
+            "http_listen_address": listen,
             "http_listen_port": http,
-            "grpc_listen_address": HOST,
+            "grpc_listen_address": listen,
             "grpc_listen_port": grpc,
         },
         "common": {
@@ -85,8 +97,8 @@ def rendered(
 def _render(context: Context) -> Plan:
     tool = context.tool("loki")
     path = context.directory / "loki.yaml"
-    config = _DEFAULT if context.config is None else _read(context.config)
-    dump_yaml(path, rendered(config, context.directory, context.ports["http"], context.ports["grpc"], context.store))
+    http, grpc = context.ports["http"], context.ports["grpc"]
+    dump_yaml(path, configured(context.config, context.directory, http, grpc, context.store))
     (context.directory / RUNTIME).write_text(CALM)
     return Plan(Command((str(tool.path), f"-config.file={path}"), tool.env))
 

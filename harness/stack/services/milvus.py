@@ -73,25 +73,14 @@ def _render(context: Context) -> Plan:
     return Plan(Command(argv, env))
 
 
-def _milvus(context: Context) -> dict[str, Any]:
-    own, store, port = context.directory, context.store, context.ports
-    host = "127.0.0.1"
+def tuned() -> dict[str, Any]:
+    """What every stack wants of its Milvus, wherever it runs."""
     return {
-        "etcd": {
-            "endpoints": f"{host}:{port['etcd']}",
-            "use": {"embed": True},
-            "data": {"dir": str(store / "etcd")},
-            "config": {"path": str(own / "conf/etcd.yaml")},
-            "log": {"level": "warn", "path": str(own / "etcd.log")},
-        },
-        "localStorage": {"path": str(store / "data")},
-        "rocksmq": {"path": str(store / "rocksmq"), "rocksmqPageSize": 64 << 20},
         "mq": {"type": "rocksmq"},
-        "rootCoord": {"ip": host, "port": port["root"], "dmlChannelNum": 2},
-        "proxy": {"ip": host, "port": port["grpc"], "internalPort": port["proxy"], "http": {"enabled": True}},
+        "rocksmq": {"rocksmqPageSize": 64 << 20},
+        "rootCoord": {"dmlChannelNum": 2},
+        "proxy": {"http": {"enabled": True}},
         "queryCoord": {
-            "ip": host,
-            "port": port["query"],
             # how often it looks whether there is something to load: its defaults cost a fresh stack three seconds
             "checkInterval": 200,
             "checkSegmentInterval": 100,
@@ -101,16 +90,37 @@ def _milvus(context: Context) -> dict[str, Any]:
             "leaderViewUpdateInterval": 1,
             "checkHandoffInterval": 500,
         },
-        "queryNode": {"ip": host, "port": port["query-node"]},
         "indexCoord": {"bindIndexNodeMode": {"enable": False}, "scheduler": {"interval": 100}},
-        "indexNode": {"ip": host, "port": port["index-node"]},
-        "dataCoord": {"ip": host, "port": port["data"], "segment": {"maxSize": 1024}},
-        "dataNode": {"ip": host, "port": port["data-node"]},
+        "dataCoord": {"segment": {"maxSize": 1024}},
         "log": {"level": "warn", "stdout": True, "file": {"rootPath": ""}},
         "common": {"storageType": "local", "gracefulStopTimeout": 1, "session": {"ttl": SESSION}},
-        "minio": {"rootPath": "files"},
         "trace": {"exporter": "noop", "sampleFraction": 0},
     }
+
+
+def _milvus(context: Context) -> dict[str, Any]:
+    own, store, port = context.directory, context.store, context.ports
+    host, settings = "127.0.0.1", tuned()
+    here: dict[str, dict[str, Any]] = {
+        "etcd": {
+            "endpoints": f"{host}:{port['etcd']}",
+            "use": {"embed": True},
+            "data": {"dir": str(store / "etcd")},
+            "config": {"path": str(own / "conf/etcd.yaml")},
+            "log": {"level": "warn", "path": str(own / "etcd.log")},
+        },
+        "localStorage": {"path": str(store / "data")},
+        "rocksmq": {"path": str(store / "rocksmq")},
+        "rootCoord": {"ip": host, "port": port["root"]},
+        "proxy": {"ip": host, "port": port["grpc"], "internalPort": port["proxy"]},
+        "queryCoord": {"ip": host, "port": port["query"]},
+        "queryNode": {"ip": host, "port": port["query-node"]},
+        "indexNode": {"ip": host, "port": port["index-node"]},
+        "dataCoord": {"ip": host, "port": port["data"]},
+        "dataNode": {"ip": host, "port": port["data-node"]},
+        "minio": {"rootPath": "files"},
+    }
+    return settings | {name: {**settings.get(name, {}), **section} for name, section in here.items()}
 
 
 def _etcd(context: Context) -> dict[str, Any]:

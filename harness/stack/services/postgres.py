@@ -18,15 +18,12 @@ NOBODY = "65534"
 _INITDB = ("--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions")
 _LIBRARY = "pg_stat_statements"  # of PostgreSQL's own contrib modules, in the same package
 # What every stack wants of its PostgreSQL: statement statistics, and a role that may read them and nothing else.
-_SQL = (
+SQL = (
     "CREATE EXTENSION pg_stat_statements;",
     "CREATE ROLE exporter LOGIN CONNECTION LIMIT 5;",
     "GRANT pg_monitor TO exporter;",
 )
-_SETTINGS = {
-    "listen_addresses": "127.0.0.1",
-    "unix_socket_directories": "",
-    "dynamic_shared_memory_type": "mmap",  # files in the data directory, not /dev/shm
+SETTINGS = {
     "max_connections": "100",
     "shared_preload_libraries": _LIBRARY,
     "pg_stat_statements.track": "all",
@@ -39,6 +36,11 @@ _SETTINGS = {
     "logging_collector": "off",
     "timezone": "UTC",
     "log_timezone": "UTC",
+}
+_HERE = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "dynamic_shared_memory_type": "mmap",  # files in the data directory, not /dev/shm
 }
 
 # $1 the template in the cache, $2 the data directory, $3 where to copy it on the way into the cache, $4 the commands
@@ -75,20 +77,20 @@ def _render(context: Context) -> Plan:
     done = subprocess.run(
         [initdb.path, "--version"], capture_output=True, text=True, timeout=20, check=True, env={**initdb.env}
     )
-    recipe = (done.stdout.strip(), str(initdb.path), _INITDB, _SQL)
+    recipe = (done.stdout.strip(), str(initdb.path), _INITDB, SQL)
     key = hashlib.sha256(repr(recipe).encode()).hexdigest()[:16]
     templates = cache_dir() / "postgres"
     templates.mkdir(parents=True, exist_ok=True)
     init = shlex.join((*prefix, str(initdb.path), "-D", str(data), *_INITDB))
     preload = ("-c", f"shared_preload_libraries={_LIBRARY}", "-c", "dynamic_shared_memory_type=mmap")
     single = shlex.join((*prefix, str(server.path), "--single", "-D", str(data), *preload, "postgres"))
-    make = f"{init} && printf '%s\\n' {shlex.join(_SQL)} | {single}"
+    make = f"{init} && printf '%s\\n' {shlex.join(SQL)} | {single}"
     if prefix[:1] == ("setpriv",):
         make = f'mkdir -m 700 "$data" && chown {NOBODY}:{NOBODY} "$data" && {make}'
         key += "-nobody"
     paths = (str(templates / key), str(data), str(context.scratch / context.name))
     prepare = Command(("sh", "-c", _PREPARE, "prepare", *paths, make), initdb.env)
-    settings = {**_SETTINGS, "port": str(context.ports["sql"])}
+    settings = {**_HERE, **SETTINGS, "port": str(context.ports["sql"])}
     options = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
     return Plan(Command((*prefix, str(server.path), "-D", str(data), *options), server.env), (prepare,))
 

@@ -18,6 +18,7 @@ from harness.stack.services.rendering import dump_yaml, scaled
 
 _OUTWARD = frozenset({"alerting", "remote_write", "remote_read", "scrape_config_files"})
 _GLOBAL = {"scrape_interval": "1m", "evaluation_interval": "1m"}  # Prometheus' own defaults
+FLAGS = ("--storage.tsdb.retention.time=1d", "--log.level=warn")
 _DURATIONS = ("scrape_interval", "scrape_timeout", "evaluation_interval")
 
 
@@ -57,26 +58,30 @@ def _without_discovery(job: Mapping[str, Any]) -> dict[str, Any]:
 def _render(context: Context) -> Plan:
     tool = context.tool("prometheus")
     path = context.directory / "prometheus.yml"
-    config = _default(context) if context.config is None else _checked(context.config, context.scrape, context.scale)
-    config = rendered(config, context.scrape, context.peers.get("alertmanager"), context.scale, context.stack_id)
-    dump_yaml(path, config)
+    alertmanager = context.peers.get("alertmanager")
+    dump_yaml(path, configured(context.config, context.scrape, alertmanager, context.scale, context.stack_id))
     argv = (
         str(tool.path),
         f"--config.file={path}",
         f"--storage.tsdb.path={context.store / 'tsdb'}",
         f"--web.listen-address={context.address('http')}",
-        "--storage.tsdb.retention.time=1d",
-        "--log.level=warn",
+        *FLAGS,
     )
     return Plan(Command(argv, tool.env))
 
 
-def _default(context: Context) -> dict[str, Any]:
-    """Without a config: scrape what `scrape` names, every 15 s of the seed's time, at /metrics."""
-    return {
+def configured(
+    path: Path | None, scrape: Mapping[str, str], alertmanager: str | None, scale: float, stack_id: str
+) -> dict[str, Any]:
+    """The configuration at `path` for one stack, as `rendered` has it, with rule files by their whole paths. Without
+    one: scrape what `scrape` names, every 15 s of the seed's time, at /metrics. Raises UsageError."""
+    if path is not None:
+        return rendered(_checked(path, scrape, scale), scrape, alertmanager, scale, stack_id)
+    config = {
         "global": {"scrape_interval": "15s", "evaluation_interval": "15s"},
-        "scrape_configs": [{"job_name": job} for job in context.scrape],
+        "scrape_configs": [{"job_name": job} for job in scrape],
     }
+    return rendered(config, scrape, alertmanager, scale, stack_id)
 
 
 def scrape_seconds(path: Path, spec: Spec) -> dict[str, float]:
@@ -91,7 +96,7 @@ def scrape_seconds(path: Path, spec: Spec) -> dict[str, float]:
 
 def _examine(path: Path, spec: Spec) -> Sequence[Path]:
     config = _checked(path, spec.scrape, spec.timeScale)
-    return sorted(found for pattern in config["rule_files"] for found in _matching(pattern))
+    return sorted(found for pattern in config["rule_files"] for found in matching(pattern))
 
 
 def _checked(path: Path, scrape: Collection[str], scale: float) -> dict[str, Any]:
@@ -123,12 +128,12 @@ def _rule_files(document: Document, base: Path, scale: float) -> list[str]:
         cause = f"the durations in rule files are not scaled in this version, and this stack's timeScale is {scale:g}"
         raise document.error(("rule_files",), "not-built-yet", cause, remedy, on="key")
     for at, pattern in enumerate(patterns):
-        if not _matching(str(base / str(pattern))):
+        if not matching(str(base / str(pattern))):
             raise document.error(("rule_files", at), "file-missing", f"no file {pattern!r} in {base}", "Correct it.")
     return [str(base / str(pattern)) for pattern in patterns]
 
 
-def _matching(pattern: str) -> list[Path]:
+def matching(pattern: str) -> list[Path]:
     """The files that an absolute pattern names."""
     return list(Path("/").glob(pattern.removeprefix("/")))
 

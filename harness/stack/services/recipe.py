@@ -26,7 +26,7 @@ class Context:
     it has a disk of its own, which nobody outside of the stack can look into; ports: all of them by name; tool: finds
     programs, raises HarnessError missing-binary; scrape: Prometheus job -> address; peers: kind of built-in service ->
     address of the stack's one of that kind, where it has one; outside: the notes of stray paths elsewhere; scratch:
-    beside the cache, gone with the stack."""
+    beside the cache, gone with the stack; token: the file with what a sink that others can reach wants to see."""
 
     name: str
     directory: Path
@@ -42,6 +42,7 @@ class Context:
     tool: Callable[[str], Tool]
     outside: Path
     scratch: Path
+    token: Path | None = None
 
     def address(self, port: str) -> str:
         return f"127.0.0.1:{self.ports[port]}"

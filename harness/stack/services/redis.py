@@ -7,6 +7,8 @@ import re
 from harness.stack.probes import tcp_ask
 from harness.stack.services.recipe import Command, Context, Plan, Recipe
 
+KEEPS_NOTHING = {"save": "", "appendonly": "no", "daemonize": "no"}
+
 
 def _render(context: Context) -> Plan:
     tool = context.tool("redis-server")
@@ -14,9 +16,7 @@ def _render(context: Context) -> Plan:
         "bind": "127.0.0.1",
         "port": str(context.ports["resp"]),
         "dir": str(context.store),
-        "save": "",
-        "appendonly": "no",
-        "daemonize": "no",
+        **KEEPS_NOTHING,
     }
     argv = [str(tool.path), *(part for key, value in options.items() for part in (f"--{key}", value))]
     return Plan(Command(tuple(argv), tool.env))

@@ -9,7 +9,8 @@ from harness.stack.services.recipe import Command, Context, Plan, Recipe
 def _render(context: Context) -> Plan:
     out = context.directory / "notifications.jsonl"
     argv = (context.python, "-m", "harness.telemetry.webhook_sink", "--listen", context.address("http"))
-    return Plan(Command((*argv, "--out", str(out))))
+    token = () if context.token is None else ("--token-file", str(context.token))
+    return Plan(Command((*argv, "--out", str(out), *token)))
 
 
 def _probe(context: Context) -> str | None:

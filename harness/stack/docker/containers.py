@@ -1,0 +1,192 @@
+"""The containers of one stack on an engine, made by testcontainers: all at once, before anything is started."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from harness.core.errors import HarnessError
+from harness.stack.docker.engine import Engine
+from harness.stack.docker.images import image_of, pinned
+from harness.stack.docker.labels import SERVICE, labels
+from harness.stack.docker.services.declared import DISK, Declared, Rendered
+from harness.stack.docker.view import HOST
+
+LOOPBACK = "127.0.0.1"
+LOG = {"max-size": "16m", "max-file": "1"}  # the engine's own copy; the stack's log is the follower's
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One container to be made. published: port in the container -> port of the loopback; disk: bytes of a file system
+    of its own, None for none."""
+
+    service: str
+    kind: str  # as `use` has it
+    declared: Declared
+    rendered: Rendered
+    env: Mapping[str, str]
+    published: Mapping[int, int]
+    disk: int | None
+
+
+@dataclass(frozen=True)
+class Made:
+    """name: of the container; image: the name that was asked for, id: of what it is; digests: by which registries know
+    it, often none."""
+
+    name: str
+    image: str
+    image_id: str
+    digests: tuple[str, ...]
+
+
+class Containers:
+    """Makes network and containers, in threads of its own. What it makes carries the labels of `stack_id`, and is for
+    the guardian to remove."""
+
+    def __init__(self, engine: Engine, stack_id: str, supervisor_pid: int, *, leased: bool) -> None:
+        """leased: it lives no longer than this process, so testcontainers' own reaper may look after it too."""
+        self.engine = engine
+        self._id = stack_id
+        self._labels = labels(stack_id, supervisor_pid)
+        self._leased = leased
+        self._network: Any = None  # testcontainers' own
+        self._pool = ThreadPoolExecutor(10, thread_name_prefix="containers")
+        self.network: Future[str] = self._pool.submit(self._made_network)  # its gateway, once it is there
+
+    @property
+    def network_name(self) -> str:
+        return f"slo-harness-{self._id}"
+
+    def name(self, service: str) -> str:
+        return f"slo-harness-{self._id}-{service}"
+
+    def make(self, wanted: Wanted) -> Future[Made]:
+        """Make a container, which is not started. Its future raises HarnessError image-unavailable, engine-refused."""
+        return self._pool.submit(self._made, wanted)
+
+    def close(self) -> None:
+        """Wait until nothing more is asked of the engine."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _made_network(self) -> str:
+        _prepare(self._leased)
+        network = self._network = import_module("testcontainers.core.network").Network(
+            self._client(), {"labels": self._labels, "driver": "bridge"}
+        )
+        network.name = self.network_name
+        with _refusals(f"the network {self.network_name}"):
+            network.create()
+        known = self.engine.call("GET", f"/networks/{self.network_name}")
+        gateways = [one["Gateway"] for one in known["IPAM"]["Config"] if "." in one.get("Gateway", "")]
+        if not gateways:
+            cause = f"the network {self.network_name} has no IPv4 gateway: {known['IPAM']}"
+            raise HarnessError("engine-refused", cause, "Look at the engine's default address pools.")
+        return str(gateways[0].partition("/")[0])
+
+    def _made(self, wanted: Wanted) -> Made:
+        image = self._image(wanted.kind)
+        gateway = self.network.result()
+        volumes = {str(path): (where, "ro") for path, where in wanted.rendered.mounts.items()}
+        if wanted.disk is not None:
+            volumes[self._disk(wanted)] = (DISK, "rw")
+        for path in wanted.rendered.mounts:
+            _open_to_all(path)
+        declared = wanted.declared
+        container = self._container(wanted, volumes).with_command(list(wanted.rendered.command))
+        container.with_envs(**{**wanted.rendered.env, **wanted.env})
+        container.with_network(self._network).with_network_aliases(wanted.service)
+        container.ports = {f"{inner}/tcp": (LOOPBACK, outer) for inner, outer in wanted.published.items()}
+        container.with_kwargs(
+            **self._usual(wanted),
+            extra_hosts={HOST: gateway},
+            hostname=wanted.service,
+            security_opt=list(declared.security),
+            shm_size=declared.shm_bytes,
+            healthcheck={"test": ["NONE"]},  # the harness asks for itself
+        )
+        with _refusals(f"the container of {wanted.service}"):
+            container.start()  # only made: see _left_alone
+        return Made(self.name(wanted.service), image_of(wanted.kind), image["Id"], tuple(image["RepoDigests"] or ()))
+
+    def _container(self, wanted: Wanted, volumes: Mapping[str, tuple[str, str]], *, started: bool = False) -> Any:
+        core = import_module("testcontainers.core.container")
+        container = core.DockerContainer(pinned(wanted.kind), docker_client_kw=self._client())
+        if not started:
+            container._docker.start = _left_alone
+        for what, (where, mode) in volumes.items():
+            container.with_volume_mapping(what, where, mode)
+        return container.with_name(self.name(wanted.service))
+
+    def _usual(self, wanted: Wanted) -> dict[str, Any]:
+        log = import_module("docker.types").LogConfig(type="json-file", config=LOG)
+        return {"labels": {**self._labels, SERVICE: wanted.service}, "log_config": log}
+
+    def _disk(self, wanted: Wanted) -> str:
+        """A volume in memory, of a size. It is lost when nobody has it mounted, which a store that is killed would do:
+        so a container that does nothing has it too."""
+        name = f"{self.name(wanted.service)}-disk"
+        options = {"type": "tmpfs", "device": "tmpfs", "o": f"size={wanted.disk},mode=1777"}
+        body = {"Name": name, "Driver": "local", "DriverOpts": options, "Labels": self._labels}
+        self.engine.call("POST", "/volumes/create", body)
+        holder = self._container(wanted, {name: (DISK, "rw")}, started=True).with_name(f"{name}-holder")
+        holder.with_command(["infinity"])
+        holder.with_kwargs(
+            **self._usual(wanted), entrypoint=["sleep"], network_mode="none", healthcheck={"test": ["NONE"]}
+        )
+        with _refusals(f"what holds the disk of {wanted.service}"):
+            holder.start()
+        return name
+
+    def _image(self, kind: str) -> dict[str, Any]:
+        name = image_of(kind)
+        image = self.engine.image(name)
+        if image is None:
+            self.engine.pull(name)
+            image = self.engine.image(name)
+        if image is None:
+            raise HarnessError("image-unavailable", f"{name} was pulled, and is not there", "Pull it by hand.")
+        return image
+
+    def _client(self) -> dict[str, Any]:
+        return {"environment": {"DOCKER_HOST": self.engine.host}}
+
+
+def _left_alone(_: object) -> None:
+    """In place of starting a container that was made: its follower does, when all that it needs is ready."""
+
+
+def _prepare(leased: bool) -> None:
+    """Testcontainers' reaper removes what this process made as soon as it ends: not for a stack that is to stay."""
+    config = import_module("testcontainers.core.config").testcontainers_config
+    if not leased:
+        config.ryuk_disabled = True
+    if not config.ryuk_disabled:
+        with _refusals("testcontainers' reaper"):
+            import_module("testcontainers.core.container").Reaper.get_instance()  # once, before threads would
+
+
+@contextmanager
+def _refusals(what: str) -> Iterator[None]:
+    docker, requests = import_module("docker.errors"), import_module("requests.exceptions")
+    try:
+        yield
+    except docker.DockerException as error:
+        cause = f"{what} could not be made: {getattr(error, 'explanation', None) or error}"
+        raise HarnessError("engine-refused", cause, "Look at the engine's log.") from error
+    except requests.RequestException as error:
+        raise HarnessError("engine-lost", f"{what} could not be made: {error}", "See whether it runs.") from error
+
+
+def _open_to_all(path: Path) -> None:
+    """Readable for the user in the container, whoever that is. The stack's directory above is closed to others."""
+    for one in (path, *(path.rglob("*") if path.is_dir() else ())):
+        readable = 0o555 if one.is_dir() else 0o444
+        one.chmod(stat.S_IMODE(one.stat().st_mode) | readable)

@@ -13,6 +13,7 @@ from harness.core.outcome import Outcome
 from harness.gate.run import RunResult, plan, run
 from harness.gate.session import Session
 from harness.model.finding import Finding
+from harness.stack.runtime import Stack
 
 ROOT = Path(__file__).parent.parent.parent
 # What a run is told of a machine that had other work, or of a server that was still warming up. Whoever asks whether
@@ -80,6 +81,12 @@ def unexpected(done: RunResult) -> list[str]:
         for one in done.verdict.findings
         if one.outcome is not Outcome.PASS and one.slug not in DISTURBED
     ]
+
+
+def version_of(stack: Stack, service: str) -> str:
+    """The version that a server itself reported when it was ready."""
+    (one,) = (status for status in stack.services() if status.name == service)
+    return one.version
 
 
 def harness(*arguments: str, cwd: Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:

@@ -13,8 +13,9 @@ import requests
 from ruamel.yaml import YAML
 
 from harness.gate.session import Session
+from harness.model.versions import milvus_of
 from harness.stack.runtime import Stack
-from tests.integration.helpers import ROOT, run_one, unexpected, write_validation
+from tests.integration.helpers import ROOT, run_one, unexpected, version_of, write_validation
 
 pytestmark = pytest.mark.stack
 
@@ -27,9 +28,11 @@ ADDED_LABELS = {"__name__", "job", "instance"}
 PARTS = ("_bucket", "_sum", "_count")
 
 
-def entries() -> Iterator[tuple[str, dict[str, Any]]]:
-    """(job, entry) for each metric and each job that exports it."""
+def entries(milvus: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """(job, entry) for each metric and each job that exports it; milvus: its version, where labels are asked for."""
     for one in (*SCHEMA["metrics"], *SCHEMA["dependencies"]):
+        if milvus and one["job"] == "milvus":
+            one = {**one, "labels": dict.fromkeys(milvus_of(milvus).series[one["name"]], "any")}
         for job in [one["job"]] if isinstance(one["job"], str) else one["job"]:
             yield job, one
 
@@ -82,9 +85,11 @@ def allowed(one: dict[str, Any]) -> set[tuple[str, ...]] | None:
 
 
 @pytest.mark.parametrize("job", dict.fromkeys(job for job, _ in entries()))
-def test_each_declared_metric_is_there_with_its_type_unit_and_labels(prometheus: str, job: str) -> None:
+def test_each_declared_metric_is_there_with_its_type_unit_and_labels(
+    prometheus: str, reference_stack: Stack, job: str
+) -> None:
     told, seen = metadata(prometheus, job), series(prometheus, job)
-    for name, one in ((one["name"], one) for of, one in entries() if of == job):
+    for name, one in ((one["name"], one) for of, one in entries(version_of(reference_stack, "milvus")) if of == job):
         family = told.get(name) or told.get(name.removesuffix("_total"))
         assert family is not None, f"{name} is not exported by {job}"
         assert (family["type"], family["unit"]) == (one["type"], one.get("unit", "")), name

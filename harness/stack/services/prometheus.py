@@ -13,6 +13,7 @@ from harness.core.errors import UsageError
 from harness.model.source import Document, load_documents
 from harness.model.stackfile import Spec
 from harness.stack.probes import http_get
+from harness.stack.services.prometheus_settings import check_settings, printed_version
 from harness.stack.services.recipe import Command, Context, Plan, Recipe
 from harness.stack.services.rendering import dump_yaml, scaled
 
@@ -59,7 +60,9 @@ def _render(context: Context) -> Plan:
     tool = context.tool("prometheus")
     path = context.directory / "prometheus.yml"
     alertmanager = context.peers.get("alertmanager")
-    dump_yaml(path, configured(context.config, context.scrape, alertmanager, context.scale, context.stack_id))
+    config = configured(context.config, context.scrape, alertmanager, context.scale, context.stack_id)
+    check_settings(context.config, lambda: printed_version(tool))
+    dump_yaml(path, config)
     argv = (
         str(tool.path),
         f"--config.file={path}",

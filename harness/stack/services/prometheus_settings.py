@@ -15,12 +15,14 @@ from harness.stack.services.recipe import Tool
 _ASKING_S = 30
 
 
-def check_settings(path: Path, version: Callable[[], str]) -> None:
-    """path: a Prometheus configuration that can be read; version: the server's, only asked for where it matters.
+def check_settings(path: Path | None, version: Callable[[], str]) -> None:
+    """path: a Prometheus configuration that can be read, or none; version: the server's, only asked for where it matters.
 
     Raises UsageError prometheus-config, located, for a setting that this version does not know. Of a version that the
     table does not cover nothing is said: the server itself will speak.
     """
+    if path is None:
+        return
     (document, *_) = load_documents(path)
     listed = {name for entry in version_table().prometheus for name in entry.scrape}
     used = [

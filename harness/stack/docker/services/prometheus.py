@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from harness.stack.docker.images import pinned
 from harness.stack.docker.services.declared import Declared, Rendered, Told
 from harness.stack.scrape_jobs import CONFIG
 from harness.stack.services.prometheus import FLAGS, configured, matching
+from harness.stack.services.prometheus_settings import check_settings
 from harness.stack.services.rendering import dump_yaml
 
 _PLACE = "/etc/prometheus"
@@ -15,6 +17,7 @@ _PLACE = "/etc/prometheus"
 def _render(told: Told) -> Rendered:
     alertmanager = told.peers.get("alertmanager")
     config = configured(told.config, told.scrape, alertmanager, told.scale, told.stack_id)
+    check_settings(told.config, lambda: pinned("prometheus").rpartition(":")[2])
     dump_yaml(told.directory / CONFIG, config | _with_rules(told, config))
     command = (
         f"--config.file={_PLACE}/{CONFIG}",

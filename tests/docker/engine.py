@@ -28,12 +28,11 @@ ROOT = Path(__file__).parents[2]
 _INSTALL_S = 600
 _NAMESPACES = ("--net", "--mount", "--pid", "--ipc", "--fork", "--kill-child", "--mount-proc")
 
-# Outlives whoever started it, in a session of its own: removes what the engine leaves. $1 the engine's directory, whose
-# lock says that it is in use; its control group has the same name.
+# Outlives whoever started it, in a session of its own: removes what the engine leaves. $1 the engine's directory; its
+# control group has the same name.
 _GUARD = """
 root=$1
 shift
-exec 9<"$root" && flock -n -x 9 || exit 1
 "$@"
 code=$?
 for group in /sys/fs/cgroup/"$(basename "$root")" /sys/fs/cgroup/*/"$(basename "$root")"; do
@@ -78,7 +77,7 @@ def need_engine(*, install: bool) -> None:
         raise NoEngine("only root may start dockerd in namespaces of its own")
     if _find("dockerd") is None and install:
         _install()
-    for program in ("dockerd", "containerd", "runc", "iptables", "unshare", "flock"):
+    for program in ("dockerd", "containerd", "runc", "iptables", "unshare"):
         if _find(program) is None:
             raise NoEngine(f"{program} is not installed (apt-get install docker.io)")
     tried = subprocess.run(["unshare", *_NAMESPACES, "true"], capture_output=True, text=True, timeout=60, check=False)
@@ -114,9 +113,7 @@ def run(command: Sequence[str], images: Path | None, *, save: Path | None = None
 
     save: where to put the engine's images when `command` has ended well. Raises NoEngine when it does not start.
     """
-    sweep()
-    engines_dir().mkdir(parents=True, exist_ok=True)
-    root = Path(tempfile.mkdtemp(prefix="slo-engine-", dir=engines_dir()))
+    root, lock = _new_root()
     data = root / "data"
     data.mkdir()
     if images is not None:
@@ -126,11 +123,12 @@ def run(command: Sequence[str], images: Path | None, *, save: Path | None = None
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])}
     guard = subprocess.Popen(
         ["sh", "-c", _GUARD, "guard", str(root), "unshare", *_NAMESPACES, "--", *inside],
-        env={**env, "SLO_ENGINE_LEASE": str(lease)},
-        pass_fds=(lease,),
+        env={**env, "SLO_ENGINE_LEASE": str(lease), "SLO_ENGINE_LOCK": str(lock)},
+        pass_fds=(lease, lock),
         start_new_session=True,
     )
     os.close(lease)
+    os.close(lock)
     ours_by_signal = {
         number: signal.signal(number, lambda told, _frame: os.write(ours, bytes([told])))
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -146,18 +144,27 @@ def run(command: Sequence[str], images: Path | None, *, save: Path | None = None
     return code
 
 
-def sweep() -> None:
-    """Remove the directories of engines whose every process was killed. Whose lock is held is in use."""
-    for root in engines_dir().glob("slo-engine-*"):
-        handle = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            continue
-        else:
-            shutil.rmtree(root)
-        finally:
-            os.close(handle)
+def _new_root() -> tuple[Path, int]:
+    """A directory for an engine, and the descriptor of a lock on it that says that it is in use.
+
+    Before that, those go whose lock nobody holds any more: every process of such an engine was killed.
+    """
+    engines_dir().mkdir(parents=True, exist_ok=True)
+    with (engines_dir() / ".lock").open("w") as all_engines:
+        fcntl.flock(all_engines, fcntl.LOCK_EX)
+        for old in engines_dir().glob("slo-engine-*"):
+            handle = os.open(old, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(old)
+            except BlockingIOError:
+                continue
+            finally:
+                os.close(handle)
+        root = Path(tempfile.mkdtemp(prefix="slo-engine-", dir=engines_dir()))
+        lock = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return root, lock
 
 
 if __name__ == "__main__":

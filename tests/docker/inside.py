@@ -2,7 +2,7 @@
 end.
 
 Called by engine.py as `python -m tests.docker.inside ROOT SAVE COMMAND...`; SLO_ENGINE_LEASE is the descriptor of a
-pipe that brings signals for the command and whose end is the end of all.
+pipe that brings signals for the command and whose end is the end of all, SLO_ENGINE_LOCK that of the lock on ROOT.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ _LOG_LINES = 8
 
 def main(root: Path, save: str, command: Sequence[str]) -> NoReturn:
     """Never returns: the namespace ends with this process."""
+    os.set_inheritable(int(os.environ.pop("SLO_ENGINE_LOCK")), False)
     children = Children(int(os.environ.pop("SLO_ENGINE_LEASE")))
     _prepare(root)
     log = root / "dockerd.log"

@@ -86,6 +86,7 @@ def _postgres(tree: Tree, tools: Mapping[str, Tool]) -> None:
             tree.file(f"{inside}/lib/{library.name}", library)
             tree.libraries(library, server.env)
     tree.files(f"/usr/share/postgresql/{version.name}", share, without=("*.mo", "man"))
+    tree.files("/usr/lib/locale/C.utf8", Path("/usr/lib/locale/C.utf8"))
     for zone in ("UTC", "GMT", "Etc/UTC"):
         tree.file(f"/usr/share/zoneinfo/{zone}", Path("/usr/share/zoneinfo", zone))
     tree.file("/usr/local/bin/docker-entrypoint.sh", _HERE / "entrypoints" / "postgres.sh")

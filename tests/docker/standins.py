@@ -86,6 +86,10 @@ def _postgres(tree: Tree, tools: Mapping[str, Tool]) -> None:
             tree.file(f"{inside}/lib/{library.name}", library)
             tree.libraries(library, server.env)
     tree.files(f"/usr/share/postgresql/{version.name}", share, without=("*.mo", "man"))
+    sample = (
+        share / "postgresql.conf.sample"
+    ).read_text() + "\nlisten_addresses = '*'\n"  # as the official image has it
+    tree.text(f"/usr/share/postgresql/{version.name}/postgresql.conf.sample", sample)
     tree.files("/usr/lib/locale/C.utf8", Path("/usr/lib/locale/C.utf8"))
     for zone in ("UTC", "GMT", "Etc/UTC"):
         tree.file(f"/usr/share/zoneinfo/{zone}", Path("/usr/share/zoneinfo", zone))
@@ -113,7 +117,7 @@ def _milvus(tree: Tree, tools: Mapping[str, Tool]) -> None:
     tree.libraries(server.path, server.env, to="/milvus/lib")
     for library in sorted(server.path.parent.glob("*.so*")):
         tree.file(f"/milvus/lib/{library.name}", library)
-    tree.text("/milvus/configs/milvus.yaml", "etcd: {endpoints: 'localhost:2379'}\n")  # the rest is its defaults
+    tree.file("/milvus/configs/milvus.yaml", _HERE / "entrypoints" / "milvus.yaml")
     tree.file("/milvus/configs/glog.conf", server.path.parent / "glog.conf")
     tree.directory("/var/lib/milvus")
 

@@ -17,7 +17,9 @@ def _render(told: Told) -> Rendered:
     }
     if told.has_disk:
         env["PGDATA"] = f"{DISK}/data"  # below the mount, whose owner is the engine
-    options = [part for key, value in SETTINGS.items() for part in ("-c", f"{key}={value}")]
+    options = [
+        part for key, value in {"listen_addresses": "*", **SETTINGS}.items() for part in ("-c", f"{key}={value}")
+    ]
     return Rendered(("postgres", *options), env, {init: "/docker-entrypoint-initdb.d"})
 
 

@@ -53,7 +53,7 @@ class DiskFull(ServiceFault):
     ) -> None:
         super().__init__(stack, parameters, emit)
         self._spare = parse_size(parameters.spare)
-        if stack.isolation == "subreaper":
+        if stack.isolation == "subreaper" and stack.container(self.service) is None:
             cause = f"{self.label} cannot be had on this machine: {_NO_MOUNTS}"
             raise HarnessError("fault-unavailable", cause, "See docs/faults.md.", outcome=Outcome.NOT_VALIDATED)
         self._disk = stack.disk_dir(self.service)
@@ -76,14 +76,14 @@ class DiskFull(ServiceFault):
 
     def _undo_steps(self) -> Sequence[Step]:
         kill = {"do": "signal", "name": self._filler, "signal": 9}
-        return (kill, {"do": "remove", "path": self._file}, self._start(REVIVE))
+        return (kill, self.stack.emptied(self.service, self._file), self._start(REVIVE))
 
     def _break(self) -> None:
-        spec = self.stack.undo_program("harness.stack.ballast", self._file, str(self._spare))
+        spec = self.stack.ballast(self.service, self._file, self._spare)
         self.guard.ask("start", name=self._filler, **{key: spec[key] for key in ("argv", "env", "cwd", "log")})
 
     def _space(self) -> dict[str, Any]:
-        return self.guard.ask("space", path=str(self._disk), file=self._file)
+        return self.guard.ask("space", name=self.service, path=str(self._disk), file=self._file)
 
     def _seen(self) -> str:
         told = wait_for(lambda: one if (one := self._space())["free"] <= self._spare + SLACK else None, SETTLE)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from harness.core.errors import HarnessError
+from harness.core.outcome import Outcome
 from harness.faults.parameters import main
 from harness.faults.service_fault import ServiceFault, ServiceParameters
 from harness.model.events import Event
@@ -26,6 +28,9 @@ class FileLimit(ServiceFault):
         self, stack: Stack, parameters: FileLimitParameters, emit: Callable[[Event], None] | None = None
     ) -> None:
         super().__init__(stack, parameters, emit)
+        if stack.container(self.service) is not None:
+            cause = f"{self.label}: only the start of a container can say how many files it may open"
+            raise HarnessError("fault-in-container", cause, "Use --runtime local.", outcome=Outcome.NOT_VALIDATED)
         self._spare = parameters.spare
         self._met = False
 

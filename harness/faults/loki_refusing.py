@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -53,6 +54,7 @@ class LokiRefusing(ServiceFault):
         limits = f"block_ingestion_until: 2100-01-01T00:00:00Z, block_ingestion_status_code: {self.given.status}"
         new = self._path.with_name(f".{RUNTIME}.{self.guard.key}")
         new.write_text(f"overrides:\n  {TENANT}: {{{limits}}}\n")
+        shutil.copymode(self._path, new)  # in a container somebody else reads it
         new.replace(self._path)
 
     def _seen(self) -> str:

@@ -17,6 +17,7 @@ from harness.stack.launch import Launched
 from harness.stack.layout import LINKS, Layout
 from harness.stack.links import Links
 from harness.stack.services import RECIPES
+from harness.stack.undo import Step
 from harness.stack.units import ending, tail
 
 SUPERVISOR = "supervisor"
@@ -109,6 +110,20 @@ class Stack:
             "cwd": str(self.directory),
             "log": str(self.directory / "undo.log"),
         }
+
+    def container(self, service: str) -> str | None:
+        """The name of a service's container; None for a service that is a process."""
+        self._known(service)
+        return None
+
+    def ballast(self, service: str, file: str, spare: int) -> dict[str, Any]:
+        """The program that keeps a service's disk full by `file`, but for `spare` bytes, until it is killed: argv, env,
+        cwd and log, as the supervisor starts it."""
+        return self.undo_program("harness.stack.ballast", file, str(spare))
+
+    def emptied(self, service: str, file: str) -> Step:
+        """The undo step that removes the file that a killed ballast leaves."""
+        return {"do": "remove", "path": file}
 
     def artefact(self, name: str) -> Path:
         """The directory of a built artefact."""

@@ -44,6 +44,7 @@ def write_config(directory: Path) -> None:
         ]
         new = path.with_suffix(".new")
         dump_yaml(new, config | {"scrape_configs": jobs})
+        shutil.copymode(path, new)  # in a container somebody else reads it
         new.replace(path)
 
 

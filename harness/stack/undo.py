@@ -7,6 +7,7 @@ are done one after the other. A step that fails is told, and the next is done al
 from __future__ import annotations
 
 import math
+import shutil
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -181,6 +182,8 @@ class UndoList:
         path = Path(step["path"])
         new = path.with_name(f".{path.name}.undo")
         new.write_text(step["text"])
+        if path.exists():
+            shutil.copymode(path, new)  # in a container somebody else reads it
         new.replace(path)
         return True
 

@@ -9,15 +9,28 @@ from typing import Any
 
 from harness.core.errors import HarnessError
 from harness.stack.control import Control
-from harness.stack.docker.bringup import RELAY, DockerRun
+from harness.stack.docker.bringup import RELAY, DockerRun, contained
 from harness.stack.docker.engine import Engine
+from harness.stack.docker.guard import DockerGuard
 from harness.stack.docker.hosts import Host
+from harness.stack.docker.labels import labels
 from harness.stack.docker.services.declared import DISK
+from harness.stack.docker.view import Inside
 from harness.stack.guard import Guard
 from harness.stack.handle import Stack
 from harness.stack.launch import Launched
 from harness.stack.layout import Layout
+from harness.stack.undo import Step
 
+# Keeps a disk full, as harness.stack.ballast does, with what any image has that has a shell. $1 where the disk is
+# mounted, $2 the file, $3 how many bytes are to stay free.
+BALLAST = """
+while :; do
+  more=$(($(stat -f -c '%a * %S' "$1") - $3))
+  [ "$more" -lt 4096 ] || head -c "$more" /dev/zero >>"$2"
+  sleep 0.05
+done 2>/dev/null
+"""
 _BY_ENGINE = {int(signal.SIGSTOP): "pause", int(signal.SIGCONT): "unpause", int(signal.SIGKILL): "kill"}
 
 
@@ -60,12 +73,41 @@ class DockerStack(Stack):
         containers: dict[str, dict[str, Any]] = self._info["docker"]["containers"]
         return {name: {key: one[key] for key in ("image", "id", "digests")} for name, one in containers.items()}
 
+    def scrape(self) -> dict[str, str]:
+        """As the base, by the addresses that Prometheus knows in its container."""
+        return Inside(self._layout, contained(self.file)).scrape()
+
     def disk_dir(self, service: str) -> Path:
         """Where the file system of its own is, seen from inside its container."""
         return Path(DISK) if self.container(service) is not None else super().disk_dir(service)
 
+    def ballast(self, service: str, file: str, spare: int) -> dict[str, Any]:
+        """As the base. Of a container it is another one, which is made here, with the same disk."""
+        if self.container(service) is None:
+            return super().ballast(service, file, spare)
+        name = f"{self.container(service)}-ballast"
+        self.engine.remove_container(name)
+        body = {
+            "Image": self._info["docker"]["containers"][service]["image"],
+            "Entrypoint": ["sh", "-c", BALLAST, "sh", str(self.disk_dir(service)), file, str(spare)],
+            "User": "0",
+            "Labels": labels(self.id, self._control.supervisor_pid),
+            "HostConfig": {"NetworkMode": "none", "VolumesFrom": [self.disk_holder(service)]},
+        }
+        self.engine.call("POST", "/containers/create", body, query={"name": name})
+        spec = self.undo_program("harness.stack.docker.follower", name)
+        return spec | {"env": spec["env"] | {"DOCKER_HOST": self.engine.host}}
+
+    def emptied(self, service: str, file: str) -> Step:
+        """As the base."""
+        if self.container(service) is None:
+            return super().emptied(service, file)
+        ballast = f"{self.container(service)}-ballast"
+        arguments = (self.engine.host, self.disk_holder(service), ballast, file)
+        return self.undo_program("harness.stack.docker.emptied", *arguments)
+
     def guard(self) -> Guard:
-        return _DockerGuard(self)
+        return DockerGuard(self)
 
     def signal(self, service: str, signum: int) -> None:
         """As the base. A container is paused by SIGSTOP, goes on by SIGCONT, and SIGKILL goes to all in it."""
@@ -111,24 +153,3 @@ class DockerStack(Stack):
         super().close()
         if self._launched is not None and self._run is not None:
             self._run.close()
-
-
-class _DockerGuard(Guard):
-    """Asks the engine where the supervisor would ask the kernel: it knows the followers alone."""
-
-    def __init__(self, stack: DockerStack) -> None:
-        super().__init__(stack.id)
-        self._stack = stack
-
-    def ask(self, op: str, **arguments: Any) -> dict[str, Any]:
-        service = arguments.get("name")
-        if service is None or self._stack.container(service) is None:
-            return super().ask(op, **arguments)
-        if op == "signal" and self._stack.by_engine(service, int(arguments["signal"])):
-            return {}
-        if op == "stopped":
-            state = self._stack.state(service)
-            if not state["Running"]:
-                raise HarnessError("supervisor-refused", f"{op} {service}: {service} is not running", "See above.")
-            return {"stopped": state["Paused"]}
-        return super().ask(op, **arguments)

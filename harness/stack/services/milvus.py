@@ -94,6 +94,7 @@ def tuned() -> dict[str, Any]:
         "dataCoord": {"segment": {"maxSize": 1024}},
         "log": {"level": "warn", "stdout": True, "file": {"rootPath": ""}},
         "common": {"storageType": "local", "gracefulStopTimeout": 1, "session": {"ttl": SESSION}},
+        "minio": {"rootPath": "files"},
         "trace": {"exporter": "noop", "sampleFraction": 0},
     }
 
@@ -118,7 +119,6 @@ def _milvus(context: Context) -> dict[str, Any]:
         "indexNode": {"ip": host, "port": port["index-node"]},
         "dataCoord": {"ip": host, "port": port["data"]},
         "dataNode": {"ip": host, "port": port["data-node"]},
-        "minio": {"rootPath": "files"},
     }
     return settings | {name: {**settings.get(name, {}), **section} for name, section in here.items()}
 

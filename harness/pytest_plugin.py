@@ -9,12 +9,15 @@ Heavy imports happen inside, so that a pytest run without validations costs noth
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from harness.model.runtimes import RUNTIMES, VARIABLE
 
 if TYPE_CHECKING:
     from harness.faults.fault import Fault
@@ -31,9 +34,8 @@ _MARK = b"kind: Validation"
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("slo", "service level objectives")
     group.addoption("--slo-profile", choices=("pr", "nightly", "release"), default="pr", help="length of the runs")
-    group.addoption(
-        "--slo-runtime", choices=("local", "docker", "external"), default="local", help="what brings the services up"
-    )
+    group.addoption("--slo-runtime", choices=RUNTIMES, default="",
+                    help="what brings the services up (default: SLO_HARNESS_RUNTIME, else auto)")  # fmt: skip
     group.addoption("--slo-results", default="results", help="where run directories go (default: results)")
     group.addoption("--slo-stack", default="stack.yaml", help="stack file for the fixtures (default: stack.yaml)")
     group.addoption(
@@ -50,6 +52,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "slo: a validation, run against a real stack")
     config.stash[_RESULTS] = []
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """The runtime that is asked for, where somebody asked."""
+    asked = config.getoption("slo_runtime")
+    if not asked and VARIABLE not in os.environ:
+        return None
+    return f"slo-runtime: {asked}" if asked else f"slo-runtime: {os.environ[VARIABLE]} ({VARIABLE})"
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> ValidationFile | None:
@@ -129,6 +139,7 @@ def _session(config: pytest.Config) -> Session:
     """The session's one Session; stacks in it come up when first wanted and go down in pytest_unconfigure."""
     from harness.cli.options import parse_grace, parse_overrides
     from harness.gate.session import Session
+    from harness.model.runtimes import wanted_runtime
     from harness.report.console import Progress
 
     if _SESSION not in config.stash:
@@ -136,7 +147,7 @@ def _session(config: pytest.Config) -> Session:
             results=Path(config.rootpath) / config.getoption("slo_results"),
             handlers=[Progress(_writer(config))],
             overrides=parse_overrides(config.getoption("slo_set")),
-            runtime=config.getoption("slo_runtime"),
+            runtime=wanted_runtime(config.getoption("slo_runtime")),
             reuse=not config.getoption("slo_no_reuse"),
             allow_unvalidated=frozenset(config.getoption("slo_allow_unvalidated")),
             abort_grace_ns=parse_grace(config.getoption("slo_abort_on_breach"), config.getoption("slo_abort_grace")),

@@ -17,7 +17,9 @@ ROOT = Path(__file__).parent.parent
 
 def pytest_configure() -> None:
     """What must not leak in. Whoever starts us in the background has SIGINT ignored, and our children, which tests stop
-    by it, would inherit that; and whoever calibrated this machine would have short runs judged by its noise floor."""
+    by it, would inherit that; and whoever calibrated this machine would have short runs judged by its noise floor; and
+    a Docker engine of this machine would be taken by tests that are not about it."""
+    os.environ.setdefault("SLO_HARNESS_RUNTIME", "local")
     os.environ["SLO_HARNESS_CALIBRATION"] = str(Path(__file__).with_name("no-calibration.json"))
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

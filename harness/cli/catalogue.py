@@ -6,6 +6,8 @@ from pathlib import Path
 
 import typer
 
+from harness.cli.options import RUNTIME
+
 
 def catalogue_command(
     faults: list[str] = typer.Argument(None, help="Measure these; what is there of the others stays. Default: all"),
@@ -14,6 +16,7 @@ def catalogue_command(
     ),
     stack: Path = typer.Option(Path("stack.yaml"), "--stack", help="The stack file"),
     scenario: Path = typer.Option(Path("scenarios/mixed.py"), "--scenario", help="What the clients do"),
+    runtime: str = RUNTIME,
     rate: float = typer.Option(20.0, "--rate", help="Requests a second"),
     page_only: bool = typer.Option(False, "--page", help="Measure nothing: write the page anew from what is there"),
 ) -> None:
@@ -30,6 +33,7 @@ def catalogue_command(
     from harness.faults.registry import fault_called
     from harness.gate.catalogue import Lengths
     from harness.gate.catalogue_all import measure_all
+    from harness.model.runtimes import wanted_runtime
     from harness.report.catalogue_files import write_page
     from harness.report.console import Progress
 
@@ -44,7 +48,16 @@ def catalogue_command(
     wrong: dict[str, str] = {}
     if not page_only:
         progress, lengths = Progress(say), Lengths(rate=rate)
-        wrong = measure_all(stack, faults or (), scenario=scenario, out=out, emit=progress, say=say, lengths=lengths)
+        wrong = measure_all(
+            stack,
+            faults or (),
+            scenario=scenario,
+            out=out,
+            emit=progress,
+            say=say,
+            lengths=lengths,
+            runtime=wanted_runtime(runtime),
+        )
     say(f"page: {write_page(out)}")
     for name, why in wrong.items():
         say(f"not measured: {name}: {why}")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from harness import __version__
+from harness.cli.options import RUNTIME
 from harness.core.jsonio import canonical
 from harness.core.outcome import ExitCode
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 STACK = Path("stack.yaml")
 SCHEMA = 1  # of what --json prints
-_OF_ONE_STACK = frozenset({"programs", "ports", "memory"})  # problems that another stack need not have
+_OF_ONE_STACK = frozenset({"programs", "ports", "memory", "runtime"})  # problems that another stack need not have
 
 
 def doctor(
@@ -29,6 +30,7 @@ def doctor(
     validations: list[Path] = typer.Option(
         [], "--validations", help="Files or directories; by default slos/ next to the stack file", metavar="PATH"
     ),
+    runtime: str = RUNTIME,
     as_json: bool = typer.Option(False, "--json", help="The same as data, with keys that stay"),
 ) -> None:
     """Say whether this machine is fit: programs, rights, room, quiet, clocks; and which validations will run.
@@ -48,10 +50,12 @@ def doctor(
     from rich.console import Console
 
     from harness.gate.preview import users_of
+    from harness.model.runtimes import wanted_runtime
     from harness.report.fitness import print_fitness
     from harness.stack.machine.examine import examine
     from harness.stack.machine.moments import DEFAULT_LATENESS_NS
 
+    wanted = wanted_runtime(runtime)
     path = stack if stack is not None else STACK if STACK.is_file() else None
     planned = _plan(path, validations)
     if path is None and planned:
@@ -61,10 +65,11 @@ def doctor(
         _subject(other)
     examination = examine(
         subject,
+        wanted=wanted,
         users=max((users_of(one.validation.load) for one in planned), default=None),
         lateness_ns=min((one.validation.load.maxLateness for one in planned), default=DEFAULT_LATENESS_NS),
     )
-    forecasts = _forecasts(planned, subject, examination)
+    forecasts = _forecasts(planned, subject, examination, wanted)
     fit = not examination.problems and all(one.complete for one in forecasts)
     if as_json:
         sys.stdout.write(canonical(_data(subject, examination, forecasts, fit)).decode())
@@ -103,14 +108,16 @@ def _subject(path: Path) -> Subject:
     return Subject(path, file)
 
 
-def _forecasts(planned: Sequence[Planned], subject: Subject | None, examination: Examination) -> list[Forecast]:
+def _forecasts(
+    planned: Sequence[Planned], subject: Subject | None, examination: Examination, wanted: str
+) -> list[Forecast]:
     from harness.gate.forecast import Lack, forecast
-    from harness.stack.availability import unavailable
+    from harness.stack.docker.choice import look
 
     found = []
     for one in planned:
         same = subject is not None and one.validation.stack_path.resolve() == subject.path
-        missing = examination.missing if same else unavailable(one.stack)
+        missing = examination.missing if same else look(wanted, one.stack)[0].missing
         problems = [check for check in examination.problems if same or check.name not in _OF_ONE_STACK]
         found.append(forecast(one, missing, [Lack(check.name, check.found, check.remedy) for check in problems]))
     return found

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import typer
+
 from harness.core.duration import parse_duration
 from harness.core.errors import UsageError
+from harness.model.runtimes import VARIABLE
+
+RUNTIME = typer.Option(
+    "auto",
+    "--runtime",
+    envvar=VARIABLE,
+    help="What brings the services up: local, docker, or auto: docker where it can",
+)
 
 
 def parse_overrides(settings: Iterable[str]) -> dict[str, dict[str, str]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from harness.cli.options import parse_grace, parse_overrides
+from harness.cli.options import RUNTIME, parse_grace, parse_overrides
 from harness.core.errors import HarnessError, UsageError
 from harness.core.jsonio import canonical
 from harness.core.outcome import Outcome, exit_code, worst
@@ -20,7 +20,7 @@ def run(
     files: list[Path] = typer.Argument(..., help="Validations, for example slos/vector_search.yaml", metavar="FILE..."),
     settings: list[str] = typer.Option([], "--set", help="Environment of a service: SERVICE.NAME=VALUE"),
     profile: str = typer.Option("pr", help="Length of the run: pr, nightly or release"),
-    runtime: str = typer.Option("local", help="What brings the services up: local, docker or external"),
+    runtime: str = RUNTIME,
     results: Path = typer.Option(Path("results"), help="Where run directories go"),
     reuse: bool = typer.Option(True, help="Take a stack that `harness stack up` left running"),
     allow_unvalidated: list[str] = typer.Option([], help="A validation that may end not-validated; recorded"),
@@ -35,26 +35,26 @@ def run(
 
       harness run slos/vector_search.yaml --set app.APP_SEARCH_EFFORT=1     # must fail the recall objective
 
+      harness run slos/vector_search.yaml --runtime docker      # stores and watchers in containers
+
       harness run slos/vector_search.yaml --abort-on-breach --abort-grace 5s    # fail as soon as it is beyond doubt
     """
     from rich.console import Console
 
     from harness.gate.run import plan, refuse
     from harness.gate.run import run as run_planned
-    from harness.gate.session import RUNTIMES, Session
+    from harness.gate.session import Session
+    from harness.model.runtimes import wanted_runtime
     from harness.model.validation import PROFILES
     from harness.report.console import Progress, print_verdicts
 
-    if profile not in PROFILES or runtime not in RUNTIMES:
-        raise UsageError(
-            "bad-option",
-            f"--profile {profile} --runtime {runtime}",
-            f"Profiles: {', '.join(PROFILES)}. Runtimes: {', '.join(RUNTIMES)}.",
-        )
+    if profile not in PROFILES:
+        raise UsageError("bad-option", f"--profile {profile}", f"Profiles: {', '.join(PROFILES)}.")
+    wanted = wanted_runtime(runtime)
     console = Console(stderr=True, highlight=False)
     progress = Progress(lambda line: console.print(line, markup=False, soft_wrap=True))
     overrides, grace = parse_overrides(settings), parse_grace(abort_on_breach, abort_grace)
-    session = Session(results, [progress], overrides, runtime, reuse, frozenset(allow_unvalidated), grace)
+    session = Session(results, [progress], overrides, wanted, reuse, frozenset(allow_unvalidated), grace)
     planned: list[Planned] = []
     for file in files:
         try:

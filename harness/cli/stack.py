@@ -8,7 +8,7 @@ import typer
 
 from harness.cli.install import install_command
 from harness.cli.logs import logs_command
-from harness.cli.options import parse_overrides
+from harness.cli.options import RUNTIME, parse_overrides
 from harness.core.errors import UsageError
 
 app = typer.Typer(help="The running system: services, links and what they need.", no_args_is_help=True)
@@ -24,14 +24,22 @@ def _say(line: str) -> None:
 def up_command(
     file: Path = typer.Argument(Path("stack.yaml"), help="The stack file"),
     settings: list[str] = typer.Option([], "--set", help="Environment of a service: SERVICE.NAME=VALUE"),
+    runtime: str = RUNTIME,
 ) -> None:
     """Start the services and leave them running; `harness run` and `pytest -m slo` then use them."""
+    from harness.model.runtimes import wanted_runtime
+    from harness.model.stackfile import load_stackfile
     from harness.report.console import Progress
+    from harness.stack.docker.choice import choose
     from harness.stack.runtime import find_running, up
 
-    running = find_running(file, parse_overrides(settings))
+    wanted, overrides, progress = wanted_runtime(runtime), parse_overrides(settings), Progress(_say)
+    running = find_running(file, overrides, runtime=None if wanted == "auto" else wanted)
     if running is None:
-        running = up(file, lease=False, emit=Progress(_say), overrides=parse_overrides(settings), allow_reuse=False)
+        choice = choose(wanted, load_stackfile(file.resolve())[0], progress)
+        for event in choice.events:
+            progress(event)
+        running = up(file, lease=False, emit=progress, overrides=overrides, allow_reuse=False, runtime=choice.runtime)
     _say(f"stack {running.id} is up; requests go to http://{running.address(running.file.spec.target)}")
     _say("harness stack status shows it, harness stack down ends it")
 

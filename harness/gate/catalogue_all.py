@@ -28,12 +28,13 @@ def measure_all(
     emit: Callable[[Event], None],
     say: Callable[[str], None],
     lengths: Lengths = LENGTHS,
+    runtime: str = "local",
 ) -> dict[str, str]:
     """Writes `<out>/<fault>.json` for each; returns those that went wrong, and how. One that cannot be had here has a
     file that says so, which is nothing wrong. A stack that is not as it was is replaced."""
     wrong: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as scratch:
-        session = Session(Path(scratch))
+        session = Session(Path(scratch), runtime=runtime)
         try:
             for number, name in enumerate(names or FAULTS, 1):
                 stack = session.stack(stackfile.resolve(), emit)

@@ -28,7 +28,7 @@ from harness.results.rundir import RunDir
 from harness.slo.breach import ABORT_EVIDENCE
 from harness.slo.judge import judge
 from harness.slo.objectives import Window
-from harness.stack.availability import refuse_without, unavailable
+from harness.stack.availability import refuse_without
 from harness.stack.runtime import Stack
 
 __all__ = ["Planned", "RunResult", "plan", "refuse", "run"]
@@ -85,10 +85,9 @@ def run(planned: Planned, session: Session) -> RunResult:
 def _measure(planned: Planned, session: Session, run: RunDir, writer: EventWriter) -> None:
     began, began_wall = mono_ns(), wall_ns()
     writer.emit(PhaseEvent("setup", "begin"))
-    if session.runtime == "local":  # before anything is started
-        missing = unavailable(planned.stack)
-        refuse_without(planned.stack, planned.needs, missing, f"validation {planned.validation.name}")
-        refuse_impossible_faults(planned.faults, planned.stack, missing)
+    missing = session.choice(planned.validation.stack_path, planned.stack, writer.emit).missing
+    refuse_without(planned.stack, planned.needs, missing, f"validation {planned.validation.name}")
+    refuse_impossible_faults(planned.faults, planned.stack, missing)  # before anything is started
     stack = session.stack(planned.validation.stack_path, writer.emit)
     refuse_without(stack.file, planned.needs, stack.unavailable, f"validation {planned.validation.name}")
     refuse_impossible_faults(planned.faults, stack.file, stack.unavailable)

@@ -27,6 +27,7 @@ NOT_RUN = {
     "harness slo budget": "asks a Prometheus; tests/integration/test_slo_budget.py",
     "make": "targets of the Makefile, which tests are part of",
     "pytest -m slo": "brings the whole stack up; its options must exist",
+    "docker ": "asks an engine; make test-docker has one",
     "rm -rf": "removes the user's cache",
     "SLO_HARNESS_TOOL_PROMETHEUS=": "an example of a path; tests/unit/test_tools.py has the variables",
 }

@@ -35,7 +35,9 @@ class Engine:
         try:
             engine.ping()
         except HarnessError as error:
-            raise unreachable(f"{error.cause} (chosen: {engine.at.found})") from error
+            known = error.__cause__
+            how = known.strerror if isinstance(known, OSError) and known.strerror else error.cause
+            raise unreachable(f"no Docker engine answers at {engine.host} ({engine.at.found}): {how}") from error
         return engine
 
     @property

@@ -27,15 +27,19 @@ class Host:
 
 
 def find_host(environ: Mapping[str, str] = os.environ) -> Host:
-    """The engine that is asked for: DOCKER_HOST, or the context that DOCKER_CONTEXT or `docker context use` names, or
-    the usual socket. TLS as DOCKER_TLS_VERIFY and DOCKER_CERT_PATH say, or as the context holds it.
+    """The engine that is asked for: tc.host of testcontainers' properties, or DOCKER_HOST, or the context that
+    DOCKER_CONTEXT or `docker context use` names, or the usual socket. TLS as DOCKER_TLS_VERIFY and DOCKER_CERT_PATH
+    say, or as the context holds it.
 
     Raises HarnessError engine-unreachable (not-validated) for a context that is not there, or an address of a kind that
     is not spoken here (ssh://, npipe://).
     """
-    config = Path(environ.get("DOCKER_CONFIG") or Path(environ.get("HOME", "/root")) / ".docker")
-    if url := environ.get("DOCKER_HOST"):
-        return _checked(Host(url, _tls_of_environment(environ, config), "DOCKER_HOST"))
+    home = Path(environ.get("HOME", "/root"))
+    if url := _of_testcontainers(home / ".testcontainers.properties"):
+        return _checked(Host(url, None, "tc.host in ~/.testcontainers.properties"))
+    config = Path(environ.get("DOCKER_CONFIG") or home / ".docker")
+    if asked := environ.get("DOCKER_HOST"):
+        return _checked(Host(asked, _tls_of_environment(environ, config), "DOCKER_HOST"))
     name, found = environ.get("DOCKER_CONTEXT", ""), "DOCKER_CONTEXT"
     if not name:
         name, found = _current_context(config), f"the current context of {config / 'config.json'}"
@@ -56,6 +60,14 @@ def _checked(host: Host) -> Host:
             "Forward its socket, for example by ssh -L, and set DOCKER_HOST=unix://...; or use --runtime local.",
         )
     return host
+
+
+def _of_testcontainers(file: Path) -> str:
+    try:
+        lines = [line.partition("=") for line in file.read_text().splitlines()]
+    except (OSError, ValueError):
+        return ""
+    return next((value.strip() for key, _, value in reversed(lines) if key.strip() == "tc.host"), "")
 
 
 def _current_context(config: Path) -> str:

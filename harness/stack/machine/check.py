@@ -24,6 +24,7 @@ Name = Literal[
     "timer",
     "environment",
     "docker",
+    "runtime",
     "stacks",
 ]
 NAMES: tuple[Name, ...] = get_args(Name)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from harness.core.paths import cache_dir, state_dir
 from harness.model.stackfile import StackFile
-from harness.stack.availability import Unavailable, needed_by, unavailable
-from harness.stack.machine import capacity, moments, programs, rights, stacks, surroundings
+from harness.stack.availability import Unavailable, needed_by
+from harness.stack.machine import capacity, moments, programs, rights, runtimes, stacks, surroundings
 from harness.stack.machine.check import Check
 from harness.stack.machine.sample import read_sample
 
@@ -42,14 +42,16 @@ class Examination:
 def examine(
     subject: Subject | None,
     *,
+    wanted: str = "local",
     users: int | None = None,
     lateness_ns: int = moments.DEFAULT_LATENESS_NS,
     seconds: float = SAMPLE_SECONDS,
 ) -> Examination:
     """Look at this machine for about two seconds; starts no service.
 
-    subject: the stack that is to run, or None for the machine alone; users: most of any validation; lateness_ns: the
-    least that any validation allows its generator; seconds: length of the sample.
+    subject: the stack that is to run, or None for the machine alone; wanted: the runtime as it is asked for; users:
+    most of any validation; lateness_ns: the least that any validation allows its generator; seconds: length of the
+    sample.
     Raises UsageError: bad-tool-override, isolation-unknown, and what is wrong in the stack file.
     """
     sample = read_sample(seconds)  # first: what follows makes work of its own
@@ -60,12 +62,13 @@ def examine(
     path = subject.path if subject is not None and disk.state != "problem" else None
     found = stacks.read_stacks(path)
     file = subject.file if subject is not None else None
-    missing = unavailable(file) if file is not None else {}
+    about_runtime, choice = runtimes.check_runtime(wanted, file)
+    missing = choice.missing if choice is not None else {}
     already = any(one.usable for one in found)  # then it has what it needs
     needed = capacity.memory_needed(file, missing) if file is not None and not already else None
     services: list[programs.ServicePrograms] = []
     about_programs: list[Check] = []
-    if subject is not None:
+    if subject is not None and choice is not None and choice.runtime == "local":
         services = programs.read_programs(subject.file, subject.path.parent, missing)
         target = needed_by(subject.file, [subject.file.spec.target.partition(".")[0]], wishes=False)
         about_programs = [programs.check_programs(services, target)]
@@ -87,6 +90,7 @@ def examine(
         moments.check_timer(sample, lateness_ns),
         *([surrounding] if surrounding is not None else []),
         surroundings.check_docker(surroundings.read_engine()),
+        *([about_runtime] if about_runtime is not None else []),
         stacks.check_stacks(found),
     ]
     return Examination(tuple(checks), tuple(services), missing)

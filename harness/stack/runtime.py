@@ -15,7 +15,7 @@ import harness
 from harness.core.clock import wall_ns
 from harness.core.errors import HarnessError, UsageError
 from harness.core.jsonio import read_json, write_json
-from harness.model.events import Event, StackEvent
+from harness.model.events import Event, LogEvent, StackEvent
 from harness.model.source import Document
 from harness.model.stackfile import StackFile, load_stackfile
 from harness.stack.artefacts import artefact_paths
@@ -80,7 +80,7 @@ def up(
     if allow_reuse and (found := find_running(path, overrides, python=python, runtime=runtime)) is not None:
         emit(StackEvent(file.metadata.name, "ready", 0.0, f"stack {found.id} was up already"))
         return found
-    engine = _engine() if runtime == "docker" else None
+    engine = _engine(emit) if runtime == "docker" else None
     missing = unavailable(file, runtime)
     refuse_without(file, [file.spec.target.partition(".")[0]], missing, f"stack {file.metadata.name}")
     for name, why in missing.items():
@@ -134,13 +134,23 @@ def up(
     return _handle(layout, launched.control, info, launched if lease else None, reused=False, run=run)
 
 
-def _engine() -> Engine:
-    """The Docker engine. Raises HarnessError engine-unreachable, engine-not-local."""
+def _engine(emit: Callable[[Event], None]) -> Engine:
+    """The Docker engine, without what dead stacks left on it. Raises HarnessError engine-unreachable, engine-not-local,
+    engine-lost."""
+    from harness.stack.docker import removal
     from harness.stack.docker.bringup import refuse_remote
+    from harness.stack.docker.containers import warm
     from harness.stack.docker.engine import Engine
 
+    warm()
     engine = Engine.find()
     refuse_remote(engine)
+    try:
+        removal.sweep(engine)
+    except HarnessError as error:
+        if error.slug != "stack-lingers":
+            raise
+        emit(LogEvent("warning", f"left of an earlier stack: {error.cause}"))
     return engine
 
 

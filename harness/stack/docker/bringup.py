@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
@@ -28,6 +28,7 @@ from harness.stack.units import Probe, ServiceUnit, Spawner, Status, Unit
 
 RELAY = "relay"  # its name among the processes
 TOKEN = "token"  # the file in the stack's directory
+T = TypeVar("T")
 
 
 def refuse_remote(engine: Engine) -> None:
@@ -56,8 +57,9 @@ def contained(file: StackFile) -> dict[str, Mapping[str, int]]:
     }
 
 
-class ContainerUnit(ServiceUnit):
-    """A container: it waits until that is made, and then starts the follower that stands for it."""
+class AwaitingUnit(ServiceUnit):
+    """A service whose process cannot be started before something on the engine is made: it waits for that, and keeps
+    nobody else waiting."""
 
     def __init__(
         self,
@@ -65,11 +67,11 @@ class ContainerUnit(ServiceUnit):
         needs: frozenset[str],
         timeout: float,
         spawner: Spawner,
-        made: Future[Made],
-        follower: Callable[[Made], Command],
+        made: Future[T],
+        command: Callable[[T], Command],
         probe: Probe | None,
     ) -> None:
-        super().__init__(name, needs, timeout, spawner, lambda: Plan(follower(made.result())), probe)
+        super().__init__(name, needs, timeout, spawner, lambda: Plan(command(made.result())), probe)
         self._made = made
         self._waits = True
 
@@ -123,7 +125,7 @@ class DockerRun:
             needs = needs_of(layout, name) | ({RELAY} if declared.to_host else frozenset())
             probe = probe_of(layout, name, python, isolation)
             made = self._made[name]
-            return ContainerUnit(name, needs, service.timeout, spawner, made, self._follower, probe)
+            return AwaitingUnit(name, needs, service.timeout, spawner, made, self._follower, probe)
 
         units = build_units(layout, control, python, isolation, overrides, elsewhere)
         return [*units, self._relay(spawner_of(layout, RELAY, control, python, {}))]
@@ -178,16 +180,16 @@ class DockerRun:
 
     def _relay(self, spawner: Spawner) -> ServiceUnit:
         config, ready = spawner.directory / "relay.json", spawner.directory / "ready"
-        network = self._containers.network
 
-        def plan() -> Plan:
-            listen = network.result()
+        def command(listen: str) -> Command:
             _check_ours(listen)
             config.write_bytes(orjson.dumps({"listen": listen, "ports": sorted(self._view.asked)}))
-            argv = (self._python, "-S", "-m", "harness.stack.docker.relay", str(config), str(ready))
-            return Plan(Command(argv))
+            return Command((self._python, "-S", "-m", "harness.stack.docker.relay", str(config), str(ready)))
 
-        return ServiceUnit(RELAY, frozenset(), 30.0, spawner, plan, lambda: "" if ready.exists() else None)
+        def probe() -> str | None:
+            return "" if ready.exists() else None
+
+        return AwaitingUnit(RELAY, frozenset(), 60.0, spawner, self._containers.network, command, probe)
 
 
 def _check_ours(address: str) -> None:

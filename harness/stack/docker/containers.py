@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -157,6 +158,11 @@ class Containers:
 
     def _client(self) -> dict[str, Any]:
         return {"environment": {"DOCKER_HOST": self.engine.host}}
+
+
+def warm() -> None:
+    """Import what takes a second to import, in a thread of its own: to be called as soon as it is wanted."""
+    threading.Thread(target=import_module, args=("testcontainers.core.container",), daemon=True).start()
 
 
 def _left_alone(_: object) -> None:

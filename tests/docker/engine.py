@@ -51,9 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command line; see above."""
     parser = argparse.ArgumentParser(prog="python -m tests.docker.engine", description="run a command with an engine")
     parser.add_argument("--bare", action="store_true", help="without the stand-in images")
-    parser.add_argument(
-        "--install", action="store_true", help="root: install docker.io from Debian where it is missing"
-    )
+    parser.add_argument("--install", action="store_true", help="root: install from Debian what of Docker is missing")
     parser.add_argument("--save", type=Path, metavar="DIRECTORY", help="keep the engine's images there afterwards")
     parser.add_argument("command", nargs="+", metavar="COMMAND")
     options = parser.parse_args(argv)
@@ -75,7 +73,7 @@ def need_engine(*, install: bool) -> None:
         raise NoEngine("it needs Linux namespaces")
     if os.geteuid() != 0:
         raise NoEngine("only root may start dockerd in namespaces of its own")
-    if _find("dockerd") is None and install:
+    if install and None in (_find("dockerd"), _find("docker-compose")):
         _install()
     for program in ("dockerd", "containerd", "runc", "iptables", "unshare"):
         if _find(program) is None:
@@ -90,12 +88,18 @@ def _find(program: str) -> str | None:
 
 
 def _install() -> None:
-    """docker.io from Debian. Where systemd runs, the package also starts an engine for the machine: it is not used."""
+    """docker.io, and the docker-compose that a test wants, from Debian.
+
+    Where systemd runs, the package also starts an engine for the machine: it is not used.
+    """
     apt = shutil.which("apt-get")
     if apt is None:
         raise NoEngine("dockerd is not installed, and there is no apt-get to install it with")
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for words in (("update", "-qq"), ("install", "-y", "-qq", "--no-install-recommends", "docker.io")):
+    for words in (
+        ("update", "-qq"),
+        ("install", "-y", "-qq", "--no-install-recommends", "docker.io", "docker-compose"),
+    ):
         print(f"apt-get {' '.join(words)}", file=sys.stderr, flush=True)
         try:
             subprocess.run([apt, *words], env=env, timeout=_INSTALL_S, check=True, stdout=subprocess.DEVNULL)

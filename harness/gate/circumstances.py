@@ -36,6 +36,7 @@ def circumstances(
             "runtime": stack.runtime,
             "isolation": stack.isolation,
             "reused": stack.reused,
+            "images": stack.images,
             "idle_resident_bytes": idle_bytes,
             "services": {one.name: {"version": one.version, "healthy": one.healthy} for one in stack.services()},
         },

@@ -96,6 +96,11 @@ class Stack:
         """All links, for faults to be set on them."""
         return Links(self._layout.links_control, self._layout.links)
 
+    @property
+    def images(self) -> dict[str, dict[str, Any]]:
+        """Of each service that is a container: image, id, and the digests by which registries know it."""
+        return {}
+
     def guard(self) -> Guard:
         """A connection of its own to the undo list, for a fault."""
         return Guard(self.id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ from harness.stack.docker.services.milvus import as_environment
 from harness.stack.docker.view import Inside
 from harness.stack.layout import Layout, all_ports, ports_needed
 from harness.stack.services.milvus import SESSION
+from harness.telemetry.line_file import LineFile
+from harness.telemetry.sink import Token
+from harness.telemetry.webhook_sink import WebhookSink
 
 ROOT = Path(__file__).parent.parent.parent
 PEERS = {
@@ -205,3 +209,27 @@ def test_exporters_look_for_their_store_by_its_name(tmp_path: Path) -> None:
     assert (tmp_path / "queries.yml").read_bytes() == queries.read_bytes()
     assert rendered("postgres-exporter", tmp_path).mounts == {}
     assert rendered("redis-exporter", tmp_path).env == {"REDIS_ADDR": "redis://cache:6379"}
+
+
+@pytest.mark.parametrize(
+    ("shown", "status"), [(None, 401), (b"Bearer guess", 401), (b"t0ken", 401), (b"Bearer t0ken", 200)]
+)
+def test_a_sink_with_a_token_takes_a_notification_from_who_shows_it(
+    tmp_path: Path, shown: bytes | None, status: int
+) -> None:
+    said: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"{}"}
+
+    async def send(message: dict[str, Any]) -> None:
+        said.append(message)
+
+    sink = WebhookSink(LineFile(tmp_path / "lines", 1 << 20), Token("t0ken"))
+    headers = [] if shown is None else [(b"authorization", shown)]
+    scope = {"type": "http", "method": "POST", "path": "/notify/x", "headers": headers}
+    asyncio.run(sink(scope, receive, send))
+    sink.file.close()
+    assert said[0]["status"] == status
+    assert (sink.received, sink.refused) == ((1, 0) if status == 200 else (0, 1))
+    assert (tmp_path / "lines").read_bytes().count(b"\n") == sink.received

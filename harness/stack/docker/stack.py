@@ -69,7 +69,6 @@ class DockerStack(Stack):
 
     @property
     def images(self) -> dict[str, dict[str, Any]]:
-        """Of each service that is a container: image, id, and the digests by which registries know it."""
         containers: dict[str, dict[str, Any]] = self._info["docker"]["containers"]
         return {name: {key: one[key] for key in ("image", "id", "digests")} for name, one in containers.items()}
 
@@ -150,6 +149,8 @@ class DockerStack(Stack):
         return int(memory["usage"]) - int(memory.get("stats", {}).get("inactive_file", 0))
 
     def close(self) -> None:
-        super().close()
-        if self._launched is not None and self._run is not None:
-            self._run.close()
+        try:
+            super().close()
+        finally:
+            if self._launched is not None and self._run is not None:
+                self._run.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, cast
 
 import psycopg2
@@ -22,6 +23,7 @@ from harness.faults.waiting import wait_for
 from harness.model.events import Event, FaultEvent
 from harness.stack.docker.stack import DockerStack
 from harness.stack.runtime import up
+from harness.stack.services import RECIPES
 from harness.telemetry.targets import await_targets
 from tests.integration.service_faults_lab import ask
 
@@ -140,6 +142,18 @@ def test_a_paused_container_keeps_what_it_had(stack: DockerStack) -> None:
         with pytest.raises(NoAnswer):
             _redis(stack).get("key")
     assert _redis(stack).get("key") == b"value"
+
+
+def test_a_container_that_was_paused_for_too_long_is_killed_and_started(
+    stack: DockerStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a Milvus is, which does not survive a long pause."""
+    monkeypatch.setitem(RECIPES, "redis", replace(RECIPES["redis"], longest_pause=0.0))
+    before = stack.state("redis")["StartedAt"]
+    with _made(stack, "pause"):
+        pass
+    assert stack.state("redis")["StartedAt"] != before
+    assert _redis(stack).ping()
 
 
 def test_a_killed_container_is_away_until_the_end(stack: DockerStack) -> None:

@@ -17,8 +17,10 @@ from harness.model.versions import (
     prometheus_of,
     version_table,
 )
+from harness.stack.docker.images import pinned_images
 from harness.stack.docker.services import DECLARED
 from harness.stack.docker.services.declared import Told
+from harness.stack.gomod import module_version
 from harness.stack.services import prometheus
 from harness.stack.services.prometheus_settings import check_settings
 from harness.stack.services.recipe import Context
@@ -54,6 +56,15 @@ def test_the_milvus_of_each_runtime_is_covered() -> None:
     (pinned,) = re.findall(r"image: \S*milvus:(\S+)", compose)
     assert milvus_of(pinned).rest["search"] == ("POST", "/v2/vectordb/entities/search")
     assert milvus_of("2.3.5").rest["search"] == ("POST", "/v1/vector/search")
+
+
+def test_the_proof_compiles_what_the_compose_file_names() -> None:
+    """Prometheus 3.16.0 is v0.316.0 as a Go module."""
+    images = {kind: image.rpartition(":")[2] for kind, image in pinned_images().items()}
+    gotools = ROOT / "tests/proofs/gotools"
+    major, minor, patch = parse_version(images["prometheus"])
+    assert module_version(gotools, "github.com/prometheus/prometheus") == f"0.{major}{minor:02}.{patch}"
+    assert module_version(gotools, "github.com/prometheus/alertmanager") == images["alertmanager"].lstrip("v")
 
 
 def test_a_version_that_nobody_looked_at_is_not_guessed_at() -> None:

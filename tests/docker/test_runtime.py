@@ -12,6 +12,7 @@ import psycopg2
 import pytest
 import redis
 import requests
+from testcontainers.core.config import testcontainers_config
 
 from harness.core.errors import HarnessError, UsageError
 from harness.model.events import Event, StackEvent
@@ -27,7 +28,7 @@ from harness.stack.runtime import down, find_running, list_running, up
 from harness.telemetry.targets import await_targets
 
 ROOT = Path(__file__).parent.parent.parent
-WAIT = 60.0
+WAIT = 120.0
 SIZE = 160 << 20
 
 WHOLE = f"""\
@@ -36,15 +37,15 @@ kind: Stack
 metadata: {{name: whole}}
 spec:
   services:
-    db: {{use: postgres, disk: {SIZE >> 20}MiB}}
-    cache: {{use: redis}}
-    milvus: {{use: milvus}}
-    prometheus: {{use: prometheus, config: prometheus.yml}}
-    alertmanager: {{use: alertmanager, config: {ROOT}/monitoring/alertmanager/alertmanager.yml}}
+    db: {{use: postgres, disk: {SIZE >> 20}MiB, timeout: 240s}}
+    cache: {{use: redis, timeout: 240s}}
+    milvus: {{use: milvus, timeout: 240s}}
+    prometheus: {{use: prometheus, config: prometheus.yml, timeout: 240s}}
+    alertmanager: {{use: alertmanager, config: {ROOT}/monitoring/alertmanager/alertmanager.yml, timeout: 240s}}
     notifications: {{use: webhook-sink}}
-    db-exporter: {{use: postgres-exporter, config: {ROOT}/monitoring/postgres-exporter/queries.yml}}
-    cache-exporter: {{use: redis-exporter}}
-    loki: {{use: loki, config: {ROOT}/monitoring/loki/loki.yaml}}
+    db-exporter: {{use: postgres-exporter, config: {ROOT}/monitoring/postgres-exporter/queries.yml, timeout: 240s}}
+    cache-exporter: {{use: redis-exporter, timeout: 240s}}
+    loki: {{use: loki, config: {ROOT}/monitoring/loki/loki.yaml, timeout: 240s}}
     web:
       command: [python, {ROOT}/tests/docker/exporting.py, "${{address:web.http}}"]
       ports: [http]
@@ -73,7 +74,7 @@ kind: Stack
 metadata: {name: small}
 spec:
   services:
-    cache: {use: redis}
+    cache: {use: redis, timeout: 240s}
     traces: {use: otlp-sink}
   links: {web->cache: {to: cache.resp}}
   target: cache.resp
@@ -311,6 +312,7 @@ def test_a_stack_that_ends_leaves_nothing(small: Path) -> None:
         directory = running.directory
         assert redis.Redis.from_url(f"redis://{running.link('web->cache')}/0").ping()
         assert find_running(small) is None  # it hangs on us
+        running.signal("cache", signal.SIGSTOP)  # and a paused one is in nobody's way
     assert left(engine, running.id) == []
     assert not directory.exists()
 
@@ -335,8 +337,18 @@ def test_one_that_stays_is_found_again_on_its_runtime_and_taken_down(small: Path
     assert first.id not in [one.id for one in list_running()]
 
 
+def test_where_the_reapers_image_is_not_to_be_had_the_guardian_does_without(
+    small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(testcontainers_config, "_ryuk_disabled", False)
+    with up(small, lease=True, emit=lambda _: None, runtime="docker") as running:
+        assert testcontainers_config.ryuk_disabled
+        assert running.is_ready("cache")
+    assert left(Engine.find(), running.id) == []
+
+
 def test_the_environment_of_stack_yaml_reaches_the_container(small: Path) -> None:
-    text = small.read_text().replace("{use: redis}", "{use: redis, env: {WORD: '${address:traces.http}', MINE: a}}")
+    text = small.read_text().replace("{use: redis,", "{use: redis, env: {WORD: '${address:traces.http}', MINE: a},")
     small.write_text(text)
     with up(small, lease=True, emit=lambda _: None, overrides={"cache": {"MINE": "b"}}, runtime="docker") as running:
         stack = cast(DockerStack, running)
@@ -349,7 +361,7 @@ def test_the_environment_of_stack_yaml_reaches_the_container(small: Path) -> Non
 def test_a_container_that_does_not_come_up_fails_the_stack_with_its_log_and_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "stack.yaml").write_text(
         "apiVersion: harness/v1\nkind: Stack\nmetadata: {name: broken}\n"
-        "spec: {services: {p: {use: prometheus, config: p.yml}}, target: p.http}\n"
+        "spec: {services: {p: {use: prometheus, config: p.yml, timeout: 240s}}, target: p.http}\n"
     )
     (tmp_path / "p.yml").write_text("rule_files: [r.yml]\nscrape_configs: []\n")
     (tmp_path / "r.yml").write_text("groups: [{name: x, rules: [{record: 'no name', expr: '1 +'}]}]\n")

@@ -61,11 +61,14 @@ def test_the_code_of_the_command_is_that_of_the_engine() -> None:
 
 
 def test_two_engines_know_nothing_of_each_other() -> None:
-    one, other = _started("cat; docker volume ls -q"), _started("docker volume create only-here; docker volume ls -q")
+    one, other = _started("exec sleep 600"), _started("docker volume create only-here; docker volume ls -q")
     roots = {_first_line(one), _first_line(other)}
     assert len(roots) == 2
     said, _ = other.communicate(timeout=_WAIT_S)
     assert "only-here" in said
+    subprocess.run(_words("true"), cwd=ROOT, timeout=_WAIT_S, check=True)  # which looks for dead ones
+    assert one.poll() is None
+    assert sum(Path(root).exists() for root in roots) == 1, "that of the one that is in use"
     one.send_signal(signal.SIGTERM)
     one.wait(_WAIT_S)
     assert all(_gone(Path(root)) for root in roots)

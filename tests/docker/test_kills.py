@@ -76,7 +76,7 @@ def test_two_runs_side_by_side_do_not_disturb_each_other_and_one_that_is_killed_
     verdict = read_json(tmp_path / "whole/results/latest/verdict.json")
     wrong = [one for one in verdict["findings"] if one["outcome"] != "pass" and one["slug"] not in EXPECTED]
     assert wrong == [], "".join(whole.lines)
-    assert any(one["id"].startswith("errors{name:ready}") for one in verdict["findings"])
+    assert "thresholds/errors{name:ready}/rate<3%" in {one["id"] for one in verdict["findings"]}
     clean_after(engine, 0.0, float("inf"))
 
 

@@ -36,11 +36,12 @@ _LOOK_S = 120.0  # how long to look for what a kill left, to be able to say how 
 
 
 def kills(engine: Engine, scratch: Path, number: int, seed: int) -> dict[str, Any]:
-    """Kill a pytest `number` times, at random moments from its start until its load has been under way for a while."""
+    """Kill a pytest `number` times, at random moments from its first thing on the engine until its load has been under
+    way for a while."""
     chance, done = random.Random(seed), []
     life = _life(engine, scratch / "life")
     for at, signum in zip(range(number), itertools.cycle(SIGNALS), strict=False):
-        done.append(_one_kill(engine, scratch / f"kill-{at}", signum, chance.uniform(0.1, 1.1) * life))
+        done.append(_one_kill(engine, scratch / f"kill-{at}", signum, chance.uniform(0, 1.2) * life))
         print(f"{at + 1}/{number}: {done[-1]}", flush=True)
     return {
         "kills": number,
@@ -54,9 +55,10 @@ def kills(engine: Engine, scratch: Path, number: int, seed: int) -> dict[str, An
 
 
 def _life(engine: Engine, directory: Path) -> float:
-    """Seconds from the start of pytest until its load is under way."""
-    began = time.monotonic()
+    """Seconds from the first thing on the engine until the load is under way."""
     with running(write(directory)) as run:
+        run.wait_for(lambda: bool(things(engine)))
+        began = time.monotonic()
         run.wait_for(run.said("steady"))
         seconds = time.monotonic() - began
     clean_after(engine, time.monotonic(), _LOOK_S)
@@ -65,6 +67,7 @@ def _life(engine: Engine, directory: Path) -> float:
 
 def _one_kill(engine: Engine, directory: Path, signum: signal.Signals, moment: float) -> dict[str, Any]:
     with running(write(directory, "300s")) as run:
+        run.wait_for(lambda: bool(things(engine)))
         time.sleep(moment)
         there = len(things(engine))
         since = run.kill(signum)
@@ -147,17 +150,19 @@ def main() -> int:
     options = parser.parse_args()
     engine, before = Engine.find(), cpu_times()
     assert things(engine) == [], "the engine is to be empty"
+    result: dict[str, Any] = {"seed": options.seed, "engine": engine.version}
+    kept: dict[str, bool] = {}
     with tempfile.TemporaryDirectory() as scratch:
-        began = starts(options.starts, options.stack)
-        killed = kills(engine, Path(scratch), options.kills, options.seed)
-    result = {"seed": options.seed, "engine": engine.version, "conditions": conditions(before)}
-    write_json(options.out, {**result, "starts": began, "kills": killed})
-    kept = {
-        "kills": killed["clean"] == options.kills,
-        "overhead": began["overhead_s"] <= OVERHEAD_S,
-        "teardown": began["teardown_s"] <= TEARDOWN_S,
-    }
-    print(f"{killed['clean']} of {options.kills} kills clean within {CLEAN_S:.0f} s; {kept}")
+        if options.kills:
+            killed = result["kills"] = kills(engine, Path(scratch), options.kills, options.seed)
+            kept["kills"] = killed["clean"] == options.kills
+            write_json(options.out, {**result, "conditions": conditions(before)})  # a start may fail on a busy machine
+        if options.starts:
+            began = result["starts"] = starts(options.starts, options.stack)
+            kept["overhead"] = began["overhead_s"] <= OVERHEAD_S
+            kept["teardown"] = began["teardown_s"] <= TEARDOWN_S
+            write_json(options.out, {**result, "conditions": conditions(before)})
+    print(", ".join(f"{what}: {'kept' if is_kept else 'NOT KEPT'}" for what, is_kept in kept.items()))
     return 0 if all(kept.values()) else 1
 
 

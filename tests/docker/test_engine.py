@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import subprocess
@@ -13,20 +12,21 @@ from pathlib import Path
 import docker
 import pytest
 
+from harness.stack.docker.images import image_of
 from tests.docker import engine
 
 ROOT = Path(__file__).parents[2]
 _WAIT_S = 120.0
 
 
-def _words(*command: str) -> list[str]:
-    return [sys.executable, "-m", "tests.docker.engine", "--bare", "--", *command]
+def _words(*command: str, images: bool = False) -> list[str]:
+    return [sys.executable, "-m", "tests.docker.engine", *([] if images else ["--bare"]), "--", *command]
 
 
-def _started(*command: str) -> subprocess.Popen[str]:
-    """An engine whose command has written its first line, which is the engine's directory."""
-    script = 'echo "$SLO_ENGINE"; ' + " ".join(command)
-    return subprocess.Popen(_words("sh", "-c", script), cwd=ROOT, stdout=subprocess.PIPE, text=True)
+def _started(script: str, *, images: bool = False) -> subprocess.Popen[str]:
+    """An engine whose command writes the engine's directory, and goes on with a script."""
+    words = _words("sh", "-c", f'echo "$SLO_ENGINE"; {script}', images=images)
+    return subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
 def _first_line(process: subprocess.Popen[str]) -> str:
@@ -35,13 +35,10 @@ def _first_line(process: subprocess.Popen[str]) -> str:
 
 
 def _gone(root: Path) -> bool:
-    """Whether the engine's directory goes: whoever removes it holds its lock until then."""
-    try:
-        handle = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
-    except FileNotFoundError:
-        return True
-    fcntl.flock(handle, fcntl.LOCK_EX)
-    os.close(handle)
+    """Whether the engine's directory goes in time; whoever is to remove it holds its lock until then."""
+    deadline = time.monotonic() + _WAIT_S
+    while root.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)  # a lock could be awaited, but not for so long and no longer
     return not root.exists()
 
 
@@ -86,9 +83,10 @@ def test_a_signal_reaches_the_command() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_nothing_is_left_of_an_engine_whose_caller_was_killed(number: signal.Signals) -> None:
-    process = _started("echo ready; exec sleep 600")
+    process = _started(f"docker run --detach {image_of('redis')} >&2; echo ready; exec sleep 600", images=True)
     root = Path(_first_line(process))
     assert _first_line(process) == "ready"
+    assert _groups(root), "the container has a control group"
     seen = subprocess.run(["ps", "-ww", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     assert f"--data-root={root}/data" in seen
     process.send_signal(number)

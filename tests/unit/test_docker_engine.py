@@ -140,3 +140,12 @@ def test_only_an_owner_of_this_boot_and_namespace_that_is_gone_is_dead() -> None
         assert not labels.is_dead(f"{pid}:{start}:{elsewhere}")
     for garbled in ("", "x", f"{pid}:x:{place}", pid, f"{os.getpid()}"):
         assert not labels.is_dead(garbled)
+
+
+def test_where_proc_shows_other_processes_nobody_is_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    with subprocess.Popen([sys.executable, "-S", "-c", ""]) as child:
+        child.wait()
+    monkeypatch.setattr(os, "getpid", lambda: 1)  # as in a PID namespace without a /proc of its own
+    told = labels.owner(1)
+    assert told.endswith(f"/{labels.NOWHERE}")
+    assert not labels.is_dead(f"{child.pid}:1:{labels.place()}")

@@ -54,11 +54,11 @@ def choose(wanted: str, file: StackFile, emit: Callable[[Event], None], *, look_
     try:
         engine = find_engine()
         absent = have.absent(engine, file)
+        told = f"engine {engine.version} at {engine.host}"
     except HarnessError as error:
         if wanted == "docker":
             raise
         return _local(file, error.cause)
-    told = f"engine {engine.version} at {engine.host}"
     if not absent:
         return Choice("docker", told, {}, engine)
     if wanted == "auto" and (why := _first(absent) if look_only else have.cannot_pull(engine, absent)):

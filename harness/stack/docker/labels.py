@@ -14,11 +14,15 @@ from harness.stack import procfs
 STACK = "slo-harness.stack"
 OWNER = "slo-harness.owner"
 SERVICE = "slo-harness.service"
+NOWHERE = "unknown"
 
 
 def place() -> str:
-    """This boot and this PID namespace: `BOOT_ID/NAMESPACE`."""
+    """This boot and this PID namespace: `BOOT_ID/NAMESPACE`; the namespace is NOWHERE where /proc shows another one's
+    processes, so that nothing can be told from here."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    if str(Path("/proc/self").readlink()) != str(os.getpid()):
+        return f"{boot}/{NOWHERE}"
     return f"{boot}/{Path('/proc/self/ns/pid').stat().st_ino}"
 
 
@@ -41,7 +45,7 @@ def is_dead(told: str) -> bool:
     cannot be read: nobody here knows."""
     pid, _, rest = told.partition(":")
     start, _, where = rest.partition(":")
-    if not (pid.isdigit() and start.isdigit()) or where != place():
+    if not (pid.isdigit() and start.isdigit()) or where != place() or where.endswith(f"/{NOWHERE}"):
         return False
     known = procfs.stat(int(pid))
     return known is None or known[2] != int(start) or known[0] in ("Z", "X")

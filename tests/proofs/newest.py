@@ -1,4 +1,4 @@
-"""The current Prometheus and Alertmanager, compiled from the versions that gotools/go.mod here pins.
+"""The current Prometheus and Alertmanager, compiled from the versions that the go.mod files below gotools pin.
 
 Their web pages are left out (npm makes those, and the modules lack them), and so is discovery of targets from clouds
 (`remove_all_sd`), which is most of the compilation: a stack's copy of a configuration has neither.
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.core.paths import cache_dir
-from harness.stack.gomod import needed_go
+from harness.stack.gomod import go_number, needed_go
 from harness.stack.install_sdk import Go, clean_environment, find_go
 
 GOTOOLS = Path(__file__).with_name("gotools")
@@ -40,15 +40,14 @@ class Newest:
 
 def build() -> Newest:
     """Compile what is not compiled yet. Modules and packages stay in the cache, below `proofs`."""
-    needed = needed_go(GOTOOLS)
+    base = cache_dir() / "proofs"
+    base.mkdir(parents=True, exist_ok=True)
+    needed = max((needed_go(GOTOOLS / name) for name in COMMANDS), key=go_number)
     go = find_go(needed)
     if go is None:
         sys.exit(f"Go {needed} or newer is needed on PATH, or named by SLO_HARNESS_GO")
-    base = cache_dir() / "proofs"
-    base.mkdir(parents=True, exist_ok=True)
     environment = _environment(base)
     modules = {name: _module(go, name, environment) for name in COMMANDS}
-    _write_modfile(base, _with_pages(modules["alertmanager"], base / "alertmanager"))
     versions = {name: (module / "VERSION").read_text().strip() for name, module in modules.items()}
     directory = base / "-".join(f"{name}-{version}" for name, version in versions.items())
     for name, commands in COMMANDS.items():
@@ -56,39 +55,38 @@ def build() -> Newest:
             continue
         print(f"compiling {name} {versions[name]} with {go.version}", flush=True)
         packages = [f"github.com/prometheus/{name}/cmd/{command}" for command in commands]
-        flags = ["-trimpath", "-buildvcs=false", "-tags", "remove_all_sd", f"-modfile={base / 'go.mod'}"]
+        flags = ["-trimpath", "-buildvcs=false", "-tags", "remove_all_sd"]
+        if name == "alertmanager":
+            flags.append(f"-modfile={_with_pages(modules[name], base / name)}")
         stamped = ["-ldflags", f"-s -w -X {_STAMP}={versions[name]}"]
-        _go(go, environment, "build", *flags, *stamped, "-o", f"{directory}{os.sep}", *packages)
+        _go(go, name, environment, "build", *flags, *stamped, "-o", f"{directory}{os.sep}", *packages)
     return Newest(directory, versions, go.version)
 
 
 def _module(go: Go, name: str, environment: Mapping[str, str]) -> Path:
     """The directory of a module's sources, downloaded where it is not there."""
     path = f"github.com/prometheus/{name}"
-    _go(go, environment, "mod", "download", path)
-    return Path(_go(go, environment, "list", "-m", "-f", "{{.Dir}}", path).strip())
+    _go(go, name, environment, "mod", "download", path)
+    return Path(_go(go, name, environment, "list", "-m", "-f", "{{.Dir}}", path).strip())
 
 
 def _with_pages(module: Path, copy: Path) -> Path:
-    """A copy of Alertmanager's sources with an empty page where its web pages go."""
+    """A go.mod with Alertmanager's sources replaced by a copy that has empty web pages; versions stay as pinned."""
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(module, copy)
     for pages in _PAGES:
         (copy / pages).mkdir(parents=True)
         (copy / pages / "index.html").write_text("")
-    return copy
+    pinned, modfile = GOTOOLS / "alertmanager", copy.with_suffix(".mod")
+    replaced = f"\nreplace github.com/prometheus/alertmanager => {copy}\n"
+    modfile.write_text((pinned / "go.mod").read_text() + replaced)
+    shutil.copyfile(pinned / "go.sum", modfile.with_suffix(".sum"))
+    return modfile
 
 
-def _write_modfile(base: Path, alertmanager: Path) -> None:
-    """Our go.mod with Alertmanager replaced by the copy; every version stays the one that is pinned."""
-    replaced = f"\nreplace github.com/prometheus/alertmanager => {alertmanager}\n"
-    (base / "go.mod").write_text((GOTOOLS / "go.mod").read_text() + replaced)
-    shutil.copyfile(GOTOOLS / "go.sum", base / "go.sum")
-
-
-def _go(go: Go, environment: Mapping[str, str], *arguments: str) -> str:
+def _go(go: Go, name: str, environment: Mapping[str, str], *arguments: str) -> str:
     done = subprocess.run(
-        [go.path, *arguments], cwd=GOTOOLS, env=environment, stdout=subprocess.PIPE, text=True, check=False
+        [go.path, *arguments], cwd=GOTOOLS / name, env=environment, stdout=subprocess.PIPE, text=True, check=False
     )
     if done.returncode != 0:
         sys.exit(f"go {' '.join(arguments)} failed")

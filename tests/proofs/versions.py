@@ -32,7 +32,6 @@ TESTS = (
     "tests/integration/test_slo_budget.py",
     "tests/integration/test_metrics.py",
     "tests/integration/test_stack_watchers.py",
-    "tests/integration/test_metrics_live.py",
 )
 
 

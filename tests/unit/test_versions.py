@@ -63,8 +63,10 @@ def test_the_proof_compiles_what_the_compose_file_names() -> None:
     images = {kind: image.rpartition(":")[2] for kind, image in pinned_images().items()}
     gotools = ROOT / "tests/proofs/gotools"
     major, minor, patch = parse_version(images["prometheus"])
-    assert module_version(gotools, "github.com/prometheus/prometheus") == f"0.{major}{minor:02}.{patch}"
-    assert module_version(gotools, "github.com/prometheus/alertmanager") == images["alertmanager"].lstrip("v")
+    assert module_version(gotools / "prometheus", "github.com/prometheus/prometheus") == f"0.{major}{minor:02}.{patch}"
+    assert module_version(gotools / "alertmanager", "github.com/prometheus/alertmanager") == images[
+        "alertmanager"
+    ].lstrip("v")
 
 
 def test_a_version_that_nobody_looked_at_is_not_guessed_at() -> None:

@@ -12,6 +12,7 @@ from harness.core.errors import HarnessError
 from harness.core.outcome import Outcome
 from harness.gate.breach import BreachWatch, told
 from harness.gate.collect import Collector
+from harness.gate.environment import scenario_environment
 from harness.gate.faulting import FaultRun
 from harness.gate.faults import refuse_impossible_faults
 from harness.gate.machine import machine_watched
@@ -170,7 +171,6 @@ def _follow(
 
 def _load_plan(validation: Validation, stack: Stack) -> LoadPlan:
     load = validation.load
-    artefacts = stack.file.spec.artefacts
     return LoadPlan(
         scenario=str(validation.scenario),
         executor=load.executor,
@@ -180,7 +180,7 @@ def _load_plan(validation: Validation, stack: Stack) -> LoadPlan:
         users=load.users,
         workers=load.workers,
         host=f"http://{stack.address(stack.file.spec.target)}",
-        env={f"SLO_ARTEFACT_{name.upper().replace('-', '_')}": str(stack.artefact(name)) for name in artefacts},
+        env=scenario_environment(stack),
         timeout_ns=load.timeout,
     )
 

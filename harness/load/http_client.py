@@ -6,37 +6,15 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any
 
 from harness.load.http_connection import Connection, Runtime
 from harness.load.http_message import Encoder, Target
 from harness.load.reply import Reply
+from harness.load.sink import Channel, Moment
 
 CONNECT_TIMEOUT_NS = 5_000_000_000
 _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"})
-
-
-class Moment:
-    """When a request was due: `due_ns` decides its phase and second, `since_ns` is what its latency counts from."""
-
-    __slots__ = ("due_ns", "since_ns")
-
-    def __init__(self, due_ns: int, since_ns: int) -> None:
-        self.due_ns = due_ns
-        self.since_ns = since_ns
-
-
-class Channel(Protocol):
-    """Where the samples of one request name go."""
-
-    def sent(self, moment: Moment) -> None:
-        """Bytes of a request went out on a connection: the server should count it."""
-
-    def retried(self, moment: Moment) -> None:
-        """They went out once more, because the server had closed the connection between two requests."""
-
-    def finished(self, moment: Moment, start_ns: int, end_ns: int, reply: Reply) -> None:
-        """The request ended."""
 
 
 class HttpClient:

@@ -16,9 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.core.clock import mono_ns, wall_ns
-from harness.load.http_client import Moment
-from harness.load.reply import Reply
 from harness.load.sample_file import SampleFile
+from harness.load.sink import Moment, Result
 from harness.model.histogram import LARGEST, Histogram
 from harness.model.load import PHASES, WARMUP, LoadPlan
 
@@ -79,7 +78,7 @@ class RequestChannel:
     def retried(self, moment: Moment) -> None:
         self._retried.append(moment.due_ns)
 
-    def finished(self, moment: Moment, start_ns: int, end_ns: int, reply: Reply) -> None:
+    def finished(self, moment: Moment, start_ns: int, end_ns: int, reply: Result) -> None:
         outcome = reply.error or "ok"
         rows = self._finished.get(outcome)
         if rows is None:

@@ -31,6 +31,11 @@ class Reply:
         return self.error is None
 
     @property
+    def size(self) -> int:
+        """Bytes of the body."""
+        return len(self.body)
+
+    @property
     def headers(self) -> dict[str, str]:
         """Names in lower case; repeated ones joined by a comma. Parsed on first use: most scenarios never look."""
         if self._headers is None:

@@ -42,7 +42,7 @@ from harness.load.arrivals import ArrivalLog
 from harness.load.dispatcher import Dispatcher
 from harness.load.recorder import Recorder
 from harness.load.scenario import ScenarioFailure, import_scenario
-from harness.load.users import SloUser, runtime
+from harness.load.users import RecordingUser, runtime
 from harness.model.load import LoadPlan
 
 PR_SET_PDEATHSIG = 1
@@ -57,7 +57,7 @@ Say = Callable[[dict[str, Any]], None]
 class Worker:
     """One process' share of the plan."""
 
-    def __init__(self, plan: LoadPlan, index: int, out: Path, classes: list[type[SloUser]]) -> None:
+    def __init__(self, plan: LoadPlan, index: int, out: Path, classes: list[type[RecordingUser]]) -> None:
         self._plan, self._index, self._classes = plan, index, classes
         self._recorder = Recorder(out, plan)
         self._arrivals = ArrivalLog(plan)
@@ -74,8 +74,8 @@ class Worker:
     def prepare(self, host: str) -> int:
         """Start the users and wait until they stand idle; returns how many. Raises RuntimeError when none does."""
         self._environment.host = host
-        SloUser.sink = self._recorder
-        SloUser.timeout = self._plan.timeout_ns / 1e9  # a class that has its own keeps it
+        RecordingUser.sink = self._recorder
+        RecordingUser.timeout = self._plan.timeout_ns / 1e9  # a class that has its own keeps it
         self._take_over_task_loop()
         self._environment.events.init.fire(environment=self._environment, runner=None, web_ui=None)
         self._environment.events.test_start.fire(environment=self._environment)

@@ -12,16 +12,19 @@ from harness.results.samples import Samples
 from harness.slo.faults import by_fault
 
 
-def judge_generator(samples: Samples, max_lateness_ns: int, workers: int = 1) -> Finding:
+def judge_generator(
+    samples: Samples, max_lateness_ns: int, workers: int = 1, deaths: Mapping[str, Any] | None = None
+) -> Finding:
     """Every scheduled arrival was sent, by workers that reported in full, in time (p99 of lateness). workers: how many
-    there were to be."""
+    there were to be; deaths: of which of them others took the rest over, and how many arrivals there were to be."""
+    replaced = {one["worker"]: one for one in deaths["died"]} if deaths else {}
     identity, source = "generator/arrivals", "generator"
     if (missing := workers - len(samples.workers)) > 0:
         there = ", ".join(worker.name for worker in samples.workers)
         reason = f"{missing} of {workers} load workers left no file; there is only {there}"
         return Finding(identity, source, Outcome.ERROR, reason=reason, slug="worker-incomplete")
     for worker in samples.workers:
-        if not worker.complete:
+        if not worker.complete and worker.name not in replaced:
             reason = f"load worker {worker.name} did not report in full: {worker.reason}"
             return Finding(identity, source, Outcome.ERROR, reason=reason, slug="worker-incomplete")
     arrivals = samples.arrivals
@@ -36,7 +39,15 @@ def judge_generator(samples: Samples, max_lateness_ns: int, workers: int = 1) ->
         "margin": (max_lateness_ns - late) / max_lateness_ns,
         "samples": arrivals.started,
     }
-    if lost := arrivals.scheduled - arrivals.started - arrivals.dropped:
+    lost = arrivals.scheduled - arrivals.started - arrivals.dropped
+    gone = [worker for worker in samples.workers if worker.name in replaced]
+    planned = deaths["planned"] if deaths else 0
+    unmet = planned - arrivals.scheduled - sum(worker.lost_arrivals for worker in gone)
+    told = "; ".join(f"load worker {one.name} died, {replaced[one.name]['how']}: {one.reason}" for one in gone)
+    if unmet > 0 or not all(worker.exact for worker in gone):
+        reason = f"{told}; of the {planned} planned arrivals {max(unmet, 0)} were sent by nobody"
+        return Finding(identity, source, Outcome.ERROR, **numbers, reason=reason, slug="worker-incomplete")
+    if lost:
         reason = f"{lost} of {arrivals.scheduled} arrivals were never sent"
         return Finding(identity, source, Outcome.ERROR, **numbers, reason=reason, slug="arrivals-lost")
     if late > max_lateness_ns:
@@ -51,7 +62,7 @@ def judge_generator(samples: Samples, max_lateness_ns: int, workers: int = 1) ->
             "while the generator was on time: the system is too slow for this rate"
         )
         return Finding(identity, source, Outcome.FAIL, **numbers, reason=reason, slug="arrivals-dropped")
-    return Finding(identity, source, Outcome.PASS, **numbers)
+    return Finding(identity, source, Outcome.PASS, **numbers, reason=told and f"the others sent what was left: {told}")
 
 
 def judge_exceptions(samples: Samples) -> Finding | None:

@@ -12,6 +12,7 @@ from harness.model.finding import Finding, Verdict
 from harness.model.machine import MACHINE_EVIDENCE
 from harness.model.openslo_objective import objective_from_dict
 from harness.model.phases import PHASES_EVIDENCE, Phase, Timeline
+from harness.model.takeover import DEATHS_EVIDENCE
 from harness.model.threshold import parse_threshold
 from harness.results.rundir import RunDir
 from harness.results.samples import Samples, load_samples
@@ -97,7 +98,8 @@ def _conditions(run: RunDir, plan: dict[str, Any], samples: Samples) -> list[Fin
     if raised := judge_exceptions(samples):
         findings.append(raised)
     if samples.workers:
-        findings.append(judge_generator(samples, plan["load"]["maxLateness"], plan["load"].get("workers", 1)))
+        load, deaths = plan["load"], _optional(run, DEATHS_EVIDENCE)
+        findings.append(judge_generator(samples, load["maxLateness"], load.get("workers", 1), deaths))
     return findings
 
 

@@ -13,9 +13,10 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-Answer: 42\r\nContent-Length: 11\r\n\r\n"
@@ -136,3 +137,11 @@ def load_target() -> Iterator[Target]:
 
 if __name__ == "__main__":
     asyncio.run(main())
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
+    """Whether `condition` holds within that time."""
+    deadline = time.monotonic() + seconds
+    while not (held := condition()) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    return held

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,7 +95,7 @@ def _measure(planned: Planned, session: Session, run: RunDir, writer: EventWrite
     refuse_without(stack.file, planned.needs, stack.unavailable, f"validation {planned.validation.name}")
     refuse_impossible_faults(planned.faults, stack.file, stack.unavailable)
     collector = Collector(stack, run, began, began_wall)
-    engine = LoadEngine(_load_plan(planned.validation, stack), run)
+    engine = LoadEngine(_load_plan(planned.validation, stack, run), run)
     try:
         engine.prepare()
         collector.before()
@@ -169,19 +170,15 @@ def _follow(
         writer.emit(PhaseEvent(phase, "end", (mono_ns() - since) / 1e9))
 
 
-def _load_plan(validation: Validation, stack: Stack) -> LoadPlan:
-    load = validation.load
-    return LoadPlan(
+def _load_plan(validation: Validation, stack: Stack, run: RunDir) -> LoadPlan:
+    more = {}
+    if validation.load.file:  # as it is now, and kept for whoever reads the run
+        more["file"] = str(shutil.copyfile(validation.load.file, run.path.resolve() / "load-arrivals.txt"))
+    return validation.load.plan(
         scenario=str(validation.scenario),
-        executor=load.executor,
-        rate=load.rate,
-        warmup_ns=load.warmup,
-        duration_ns=load.duration,
-        users=load.users,
-        workers=load.workers,
         host=f"http://{stack.address(stack.file.spec.target)}",
         env=scenario_environment(stack),
-        timeout_ns=load.timeout,
+        **more,
     )
 
 

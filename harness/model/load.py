@@ -151,7 +151,7 @@ class LoadPlan:
         return replace(self, duration_ns=length_ns - self.warmup_ns)
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**asdict(self), "stages": [list(stage) for stage in self.stages]}
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> LoadPlan:

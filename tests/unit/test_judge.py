@@ -34,7 +34,7 @@ def recorded(directory: Path, *, late_ns: int = 20_000, started: int = 1000, dro
     arrivals.origin_ns = SECOND
     channel = recorder.channel("POST", "search")
     for number in range(1000):
-        due = SECOND + PLAN.offset_ns(number)
+        due = SECOND + number * SECOND // 200
         arrivals.due(due, late_ns)
         if number < started:
             arrivals.started(due)

@@ -133,19 +133,19 @@ def _drive(
     timeline = Timeline.planned(origin - mono_ns() + wall_ns(), load.warmup, load.duration)
     run.write(PHASES_EVIDENCE, timeline.as_dict())  # as declared, for a run that does not get to its end
     with faults.during(origin, writer) if faults else nullcontext():
-        _follow(engine, timeline, run, writer, watch, faults)
+        follow(engine, timeline, run, writer, watch, faults)
     timeline = timeline.ended(engine.length_ns, mono_ns() - origin)
     run.write(PHASES_EVIDENCE, timeline.as_dict())
     return timeline
 
 
-def _follow(
+def follow(
     engine: LoadEngine,
     timeline: Timeline,
     run: RunDir,
     writer: EventWriter,
-    watch: BreachWatch | None,
-    faults: FaultRun | None,
+    watch: BreachWatch | None = None,
+    faults: FaultRun | None = None,
 ) -> None:
     """Tell what happens until the load has ended; end it early where a breach is seen."""
     phase, since = "", mono_ns()

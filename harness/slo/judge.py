@@ -90,7 +90,8 @@ def _conditions(run: RunDir, plan: dict[str, Any], samples: Samples) -> list[Fin
     findings = []
     counters = _optional(run, EVIDENCE) or {}
     for name in samples.request_names():
-        findings.append(judge_counts(name, samples.counts(name).sent, counters.get(name)))
+        if not plan.get("load_only"):  # nobody's counters can be asked
+            findings.append(judge_counts(name, samples.counts(name).sent, counters.get(name)))
         if plan.get("faults"):
             continue  # latency that moves is what they are for: whether it had settled is not asked
         if unsettled := judge_stationarity(name, samples, _tightest(plan, name)):

@@ -1,6 +1,6 @@
 """A server for the tests of load, in a process of its own: it counts what reaches it, and misbehaves on request.
 
-    python -m tests.integration.load_target        says its port on standard output, ends with standard input
+    python -m tests.integration.load_target [ADDRESS]    says its port on standard output, ends with standard input
 
 Each path is a behaviour; /counts tells how many whole requests each path has had, and is not counted itself.
 """
@@ -103,7 +103,8 @@ class Server:
 
 
 async def main() -> None:
-    served = await asyncio.start_server(Server().serve, "127.0.0.1", 0, backlog=1024)
+    address = sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1"
+    served = await asyncio.start_server(Server().serve, address, 0, backlog=1024)
     print(served.sockets[0].getsockname()[1], flush=True)
     ended = asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
     await ended

@@ -9,6 +9,7 @@ from harness.core.jsonio import read_json
 from harness.core.outcome import Outcome
 from harness.model.calibration import CALIBRATION_EVIDENCE
 from harness.model.finding import Finding, Verdict
+from harness.model.load import CLOSED, STAGED
 from harness.model.machine import MACHINE_EVIDENCE
 from harness.model.openslo_objective import objective_from_dict
 from harness.model.phases import PHASES_EVIDENCE, Phase, Timeline
@@ -26,6 +27,8 @@ from harness.slo.objectives import judge_objective
 from harness.slo.stationarity import judge_stationarity
 from harness.slo.thresholds import judge_threshold
 from harness.slo.unavailable import without_services
+
+UNSTEADY = (*STAGED, "replay")  # executors under which the load itself changes
 
 
 def judge(run: RunDir) -> Verdict:
@@ -88,11 +91,12 @@ def _machine(run: RunDir) -> MachineState:
 
 def _conditions(run: RunDir, plan: dict[str, Any], samples: Samples) -> list[Finding]:
     findings = []
+    executor = plan.get("load", {}).get("executor", "")
     counters = _optional(run, EVIDENCE) or {}
     for name in samples.request_names():
         if not plan.get("load_only"):  # nobody's counters can be asked
             findings.append(judge_counts(name, samples.counts(name).sent, counters.get(name)))
-        if plan.get("faults"):
+        if plan.get("faults") or executor in UNSTEADY:
             continue  # latency that moves is what they are for: whether it had settled is not asked
         if unsettled := judge_stationarity(name, samples, _tightest(plan, name)):
             findings.append(unsettled)
@@ -100,7 +104,8 @@ def _conditions(run: RunDir, plan: dict[str, Any], samples: Samples) -> list[Fin
         findings.append(raised)
     if samples.workers:
         load, deaths = plan["load"], _optional(run, DEATHS_EVIDENCE)
-        findings.append(judge_generator(samples, load["maxLateness"], load.get("workers", 1), deaths))
+        workers, closed = load.get("workers", 1), executor in CLOSED
+        findings.append(judge_generator(samples, load["maxLateness"], workers, deaths, closed=closed))
     return findings
 
 

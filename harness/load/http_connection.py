@@ -29,13 +29,22 @@ class Hub(Protocol):
     def switch(self) -> Any: ...
 
 
+class Timed(Protocol):
+    """What the sweep looks after. deadline_ns: CLOCK_MONOTONIC, 0 while nothing is asked."""
+
+    @property
+    def deadline_ns(self) -> int: ...
+
+    def finish(self, error: str | None) -> None: ...
+
+
 class Runtime:
     """The event loop and its connections. current: the running greenlet; `sweep` is called every SWEEP_SECONDS."""
 
     def __init__(self, hub: Hub, current: Callable[[], Any]) -> None:
         self.hub = hub
         self.current = current
-        self.connections: set[Connection] = set()
+        self.connections: set[Timed] = set()
         self.sweeper: Any = None  # whoever calls `sweep`
 
     def sweep(self) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import typer
 
@@ -74,10 +73,12 @@ def load(
     progress = Progress(lambda line: console.print(line, markup=False, soft_wrap=True))
     done = []
     for validation in load_validations(file, profile):
-        changed: dict[str, Any] = {"workers": expect_workers or workers or validation.load.workers}
-        if enable_rebalancing:
-            changed["rebalance"] = True
-        validation.load = replace(validation.load, **changed)
+        own = validation.load
+        if enable_rebalancing and own.plan().closed:
+            raise UsageError("bad-option", f"--enable-rebalancing with {own.executor}", "It is for open executors.")
+        validation.load = replace(
+            own, workers=expect_workers or workers or own.workers, rebalance=own.rebalance or enable_rebalancing
+        )
         done.append(run_load(validation, host.rstrip("/"), results, [progress], crew if master else None))
     print_verdicts([(verdict, str(run.path)) for run, verdict in done], Console(highlight=False))
     raise typer.Exit(exit_code(worst(verdict.outcome for _, verdict in done)))

@@ -20,6 +20,7 @@ def run(
     files: list[Path] = typer.Argument(..., help="Validations, for example slos/vector_search.yaml", metavar="FILE..."),
     settings: list[str] = typer.Option([], "--set", help="Environment of a service: SERVICE.NAME=VALUE"),
     profile: str = typer.Option("pr", help="Length of the run: pr, nightly or release"),
+    workers: int = typer.Option(0, min=0, max=64, help="Load worker processes; 0: as many as the validation says"),
     runtime: str = typer.Option("local", help="What brings the services up: local, docker or external"),
     results: Path = typer.Option(Path("results"), help="Where run directories go"),
     reuse: bool = typer.Option(True, help="Take a stack that `harness stack up` left running"),
@@ -39,6 +40,7 @@ def run(
     """
     from rich.console import Console
 
+    from harness.gate.plan import with_workers
     from harness.gate.run import plan, refuse
     from harness.gate.run import run as run_planned
     from harness.gate.session import RUNTIMES, Session
@@ -58,7 +60,7 @@ def run(
     planned: list[Planned] = []
     for file in files:
         try:
-            planned += plan(file, profile)
+            planned += [with_workers(one, workers) for one in plan(file, profile)]
         except HarnessError as error:
             done = refuse(file, error, session)
             console.print(error.render(), markup=False, soft_wrap=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from gevent import get_hub, getcurrent
+from gevent import Timeout, get_hub, getcurrent
 from locust import User
 from locust.exception import LocustError
 
@@ -19,7 +19,7 @@ def runtime() -> Runtime:
     """The process' one event loop, with the sweep that ends requests whose deadline has passed."""
     global _runtime
     if _runtime is None:
-        _runtime = Runtime(get_hub(), getcurrent)
+        _runtime = Runtime(get_hub(), getcurrent, lambda seconds: Timeout(seconds, False))
         _runtime.sweeper = get_hub().loop.timer(SWEEP_SECONDS, SWEEP_SECONDS, ref=False)
         _runtime.sweeper.start(_runtime.sweep)
     return _runtime

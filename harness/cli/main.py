@@ -12,6 +12,7 @@ from harness.cli.calibrate import calibrate
 from harness.cli.check import check
 from harness.cli.doctor import doctor
 from harness.cli.explain import explain
+from harness.cli.export import export
 from harness.cli.load import load
 from harness.cli.schema import schema
 from harness.core.errors import HarnessError
@@ -30,6 +31,7 @@ app.command("run")(run.run)
 app.command("verdict")(run.verdict)
 app.command("check")(check)
 app.command("load")(load)
+app.command("export")(export)
 app.command("doctor")(doctor)
 app.command("calibrate")(calibrate)
 app.command("explain")(explain)

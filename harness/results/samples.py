@@ -117,6 +117,12 @@ class Samples:
         return sorted({f"{metric}{{name:{r['tags']['name']}}}" if "name" in r["tags"] else metric
                        for metric, records in self._records.items() for r in records})  # fmt: skip
 
+    def records(self) -> Iterator[Mapping[str, Any]]:
+        """All that was recorded beside arrivals, of all workers and phases, as harness.load.sample_file describes it;
+        histograms packed."""
+        for records in self._records.values():
+            yield from records
+
     def request_names(self) -> list[str]:
         """Names under which requests were sent."""
         return sorted({record["tags"]["name"] for record in self._records.get("sent", ())})

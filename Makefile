@@ -35,7 +35,7 @@ lint: install  ## ruff, mypy, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-prove: prove-cleanup prove-main prove-cold prove-statistics prove-documents prove-faults  ## every proof; long, never in CI
+prove: prove-cleanup prove-main prove-cold prove-statistics prove-documents prove-faults prove-load  ## every proof; long, never in CI
 
 prove-cleanup: install services  ## 50 kills at random moments, 50 times nothing left
 	$(BIN)/python -m tests.proofs.cleanup --kills 50 --out results/proofs/cleanup.json
@@ -54,6 +54,9 @@ prove-documents: install  ## ten thousand mutated documents of each kind: accept
 
 prove-faults: install services  ## the proxy's cost, the latency's exactness; every fault undone, its process killed at random moments
 	$(BIN)/python -m tests.proofs.faults --rounds 10 --trials 20 --out results/proofs/faults.json
+
+prove-load: install services  ## the load engine's cost beside wrk, k6, k9-load, FastHttpUser and pymilvus; punctuality, percentiles, recorder
+	$(BIN)/python -m tests.proofs.load --rounds 5 --out results/proofs/load.json
 
 fault-catalogue: install services  ## docs/fault-catalogue.md: what each fault does to the reference system, measured
 	$(BIN)/harness fault catalogue --out docs/fault-catalogue
@@ -87,4 +90,4 @@ $(UV):
 clean:  ## remove the environment and caches of this checkout (not the tools in the user's cache)
 	rm -rf .venv .tools .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
-.PHONY: help slo test doctor unit lint prove prove-cleanup prove-main prove-cold prove-statistics prove-documents prove-faults fault-catalogue snapshots lock install services clean
+.PHONY: help slo test doctor unit lint prove prove-cleanup prove-main prove-cold prove-statistics prove-documents prove-faults prove-load fault-catalogue snapshots lock install services clean

@@ -8,6 +8,7 @@ from typing import Any
 from harness.load.sample_file import SampleFile
 from harness.model.histogram import Histogram
 from harness.model.load import LoadPlan
+from harness.results.tally import TallyFile
 
 ON_TIME_NS = 1_000_000
 _SECOND = 1_000_000_000
@@ -29,13 +30,15 @@ class ArrivalLog:
 
     lateness: from the schedule to the dispatcher's waking, which is the generator's own; waited: from there to a free
     user, which is the system's (its replies keep the users). An arrival that found none is starved.
+    tally: where they are counted at once.
     """
 
-    def __init__(self, plan: LoadPlan) -> None:
+    def __init__(self, plan: LoadPlan, tally: TallyFile | None = None) -> None:
         self._plan = plan
         self._bins: dict[tuple[int, str], _Bin] = {}
         self._last: tuple[int, int, _Bin] = (0, 0, _Bin())  # the bin of the last arrival, and where it begins and ends
         self.origin_ns = 0
+        self._tally = tally
         self.started_total = 0
         self.dropped_total = 0
 
@@ -45,6 +48,8 @@ class ArrivalLog:
         found.scheduled += 1
         found.on_time += lateness_ns <= ON_TIME_NS
         found.lateness.append(lateness_ns)
+        if self._tally is not None:
+            self._tally.dispatched(due_ns - self.origin_ns)
 
     def started(self, due_ns: int) -> None:
         """A user took it."""

@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.core.clock import mono_ns, wall_ns
-from harness.load.http_client import Moment
-from harness.load.reply import Reply
 from harness.load.sample_file import SampleFile
+from harness.load.sink import Moment, Result
 from harness.model.histogram import LARGEST, Histogram
 from harness.model.load import PHASES, WARMUP, LoadPlan
+from harness.results.tally import TallyFile
 
 FIXED_POINT = 1_000_000  # scenario metrics are kept in millionths
 MOST_SERIES = 1000  # names, and tag sets of scenario metrics; more means that a tag holds something like an id
@@ -63,9 +63,10 @@ class Clock:
 class RequestChannel:
     """Samples of one request name."""
 
-    def __init__(self, name: str, clock: Clock) -> None:
+    def __init__(self, name: str, clock: Clock, tally: memoryview[int]) -> None:
         self.name = name
-        self.totals = [0, 0, 0]  # sent, finished, failed, since the start
+        self.totals = [0, 0]  # finished, failed, since the start
+        self.tally = tally  # sent, since the start: outlives a kill
         self._clock = clock
         self._sent: list[int] = []
         self._retried: list[int] = []
@@ -74,19 +75,19 @@ class RequestChannel:
 
     def sent(self, moment: Moment) -> None:
         self._sent.append(moment.due_ns)
-        self.totals[0] += 1
+        self.tally[0] += 1
 
     def retried(self, moment: Moment) -> None:
         self._retried.append(moment.due_ns)
 
-    def finished(self, moment: Moment, start_ns: int, end_ns: int, reply: Reply) -> None:
+    def finished(self, moment: Moment, start_ns: int, end_ns: int, reply: Result) -> None:
         outcome = reply.error or "ok"
         rows = self._finished.get(outcome)
         if rows is None:
             rows = self._finished[outcome] = []
         rows += (moment.due_ns, end_ns - moment.since_ns, end_ns - start_ns)
-        self.totals[1] += 1
-        self.totals[2] += reply.error is not None
+        self.totals[0] += 1
+        self.totals[1] += reply.error is not None
         if len(rows) >= 3 * _FOLD_AT:
             self._fold(outcome, rows)
 
@@ -161,6 +162,7 @@ class Recorder:
         self._path = path
         self._file: SampleFile | None = None
         self._clock = Clock(plan)
+        self.tally = TallyFile(path.with_suffix(".tally"))
         self._requests: dict[str, RequestChannel] = {}
         self._values: dict[tuple[str, tuple[tuple[str, str], ...]], ValueChannel] = {}
         self._exceptions: Counter[tuple[str, When]] = Counter()
@@ -189,7 +191,7 @@ class Recorder:
         if found is None:
             if len(self._requests) >= MOST_SERIES:
                 raise ValueError(f"more than {MOST_SERIES} request names; give {method} {name} a name= without its ids")
-            found = self._requests[name] = RequestChannel(name, self._clock)
+            found = self._requests[name] = RequestChannel(name, self._clock, self.tally.row(name))
         return found
 
     def value(self, metric: str, value: float, tags: Mapping[str, Any], due_ns: int) -> None:
@@ -215,8 +217,8 @@ class Recorder:
 
     def totals(self) -> tuple[int, int, int]:
         """(sent, finished, failed) requests so far; a task that raised counts as failed."""
-        sums = [sum(channel.totals[at] for channel in self._requests.values()) for at in range(3)]
-        return sums[0], sums[1], sums[2] + self.exceptions
+        finished, failed = (sum(channel.totals[at] for channel in self._requests.values()) for at in range(2))
+        return self.tally.sent, finished, failed + self.exceptions
 
     def flush(self) -> None:
         """Append what came since the last flush."""

@@ -5,7 +5,8 @@
 It talks JSON lines. It says {"imported": [classes]} or {"failed": {...}} on standard output, takes {"host": url} on
 standard input, says {"ready": users}, takes {"start": origin_ns} (CLOCK_MONOTONIC), then says {"tick": {...}} once a
 second and {"end": reason, "length": ns}. Meanwhile it takes {"end_at": moment_ns}: nothing that is due later is sent,
-what is under way is answered. It ends when its standard input does, and on SIGTERM with what it has.
+what is under way is answered; and {"take_over": [claims]}: arrivals that a worker which died had still to send. It ends
+when its standard input does, and on SIGTERM with what it has.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +44,9 @@ from harness.load.arrivals import ArrivalLog
 from harness.load.dispatcher import Dispatcher
 from harness.load.recorder import Recorder
 from harness.load.scenario import ScenarioFailure, import_scenario
-from harness.load.users import SloUser, runtime
+from harness.load.users import RecordingUser, runtime
 from harness.model.load import LoadPlan
+from harness.model.takeover import Claim
 
 PR_SET_PDEATHSIG = 1
 DRAIN_GRACE_NS = 1_000_000_000
@@ -57,10 +60,10 @@ Say = Callable[[dict[str, Any]], None]
 class Worker:
     """One process' share of the plan."""
 
-    def __init__(self, plan: LoadPlan, index: int, out: Path, classes: list[type[SloUser]]) -> None:
+    def __init__(self, plan: LoadPlan, index: int, out: Path, classes: list[type[RecordingUser]]) -> None:
         self._plan, self._index, self._classes = plan, index, classes
         self._recorder = Recorder(out, plan)
-        self._arrivals = ArrivalLog(plan)
+        self._arrivals = ArrivalLog(plan, self._recorder.tally)
         weights = [float(cls.weight) for cls in classes]
         self._dispatcher = Dispatcher(runtime(), self._arrivals, weights, plan.queue_limit)
         self._environment = Environment(user_classes=classes, events=locust.events, catch_exceptions=True)
@@ -74,8 +77,8 @@ class Worker:
     def prepare(self, host: str) -> int:
         """Start the users and wait until they stand idle; returns how many. Raises RuntimeError when none does."""
         self._environment.host = host
-        SloUser.sink = self._recorder
-        SloUser.timeout = self._plan.timeout_ns / 1e9  # a class that has its own keeps it
+        RecordingUser.sink = self._recorder
+        RecordingUser.timeout = self._plan.timeout_ns / 1e9  # a class that has its own keeps it
         self._take_over_task_loop()
         self._environment.events.init.fire(environment=self._environment, runner=None, web_ui=None)
         self._environment.events.test_start.fire(environment=self._environment)
@@ -122,6 +125,16 @@ class Worker:
         if self._running and not self._dispatcher.finished and moment > origin + self._plan.warmup_ns:
             self._plan = self._plan.cut(self._dispatcher.end_at(moment) - origin)
             self._recorder.cut(self._plan)
+
+    def take_over(self, claims: Sequence[Claim]) -> None:
+        """Send these arrivals of another worker too, with as many more users as it had for them."""
+        for claim in claims:
+            heirs = prod(step.of for step in claim.steps)
+            for lane, users in enumerate(self._split(-(-self._plan.users_of(claim.index) // heirs))):
+                for _ in range(users):
+                    self._spawn(lane)
+            offsets = claim.offsets(self._plan.timetable)
+            self._dispatcher.add(self._arrivals.origin_ns + offset for offset in offsets)
 
     @property
     def length_ns(self) -> int:
@@ -286,7 +299,11 @@ def serve(plan: LoadPlan, index: int, out: Path, commands: Any, say: Say) -> int
 def listen(worker: Worker, commands: Any) -> None:
     """Take what the parent says while the load runs; at end of file it is gone, and so is this process."""
     while line := commands.readline():
-        worker.end_at(json.loads(line)["end_at"])
+        command = json.loads(line)
+        if "end_at" in command:
+            worker.end_at(command["end_at"])
+        if "take_over" in command:
+            worker.take_over([Claim.from_dict(claim) for claim in command["take_over"]])
     os._exit(3)
 
 

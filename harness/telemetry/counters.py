@@ -7,7 +7,7 @@ the difference of two raw readings can, if no request is under way at either.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from typing import TypeVar
 
 import requests
@@ -20,18 +20,22 @@ T = TypeVar("T")
 
 
 def read_counters(url: str, names: Sequence[str], *, timeout: float = 2.0) -> dict[str, float]:
-    """Name -> the sum of all series of that name at the metrics endpoint `url`, from one reading.
+    """Name -> the sum of all series of that name at the metrics endpoint `url`, from one reading. A name may choose
+    among them by labels: requests_total{method="GET"}.
 
-    Raises HarnessError: counter-unreadable (no answer, not the exposition format), counter-missing (no such series).
+    Raises HarnessError: counter-unreadable (no answer, not the exposition format), counter-missing (no such series, or
+    a name that can be none).
     """
+    wanted = {name: _selector(name) for name in names}
     found: dict[str, list[float]] = {name: [] for name in names}
     try:
         reply = local_get(url, timeout=timeout)
         reply.raise_for_status()
         for family in text_string_to_metric_families(reply.text):
             for sample in family.samples:
-                if sample.name in found:
-                    found[sample.name].append(sample.value)
+                for name, (metric, labels) in wanted.items():
+                    if sample.name == metric and labels <= sample.labels.items():
+                        found[name].append(sample.value)
     except (requests.RequestException, ValueError) as error:
         raise HarnessError(
             "counter-unreadable",
@@ -46,6 +50,15 @@ def read_counters(url: str, names: Sequence[str], *, timeout: float = 2.0) -> di
                 "Correct `counters` in stack.yaml, or export the counter and initialise it to 0.",
             )
     return {name: sum(values) for name, values in found.items()}
+
+
+def _selector(name: str) -> tuple[str, Set[tuple[str, str]]]:
+    """The metric and the labels, by the rules of the exposition format itself."""
+    try:
+        ((sample,),) = (family.samples for family in text_string_to_metric_families(f"{name} 0\n"))
+    except ValueError:
+        return "", frozenset()
+    return sample.name, sample.labels.items()
 
 
 def read_idle(read: Callable[[], T], *, settle: float = 0.3, deadline: float = 15.0) -> T:

@@ -102,7 +102,7 @@ ABSTRACT = SIMPLE.replace("    @task", "    abstract = True\n    @task")
 @pytest.mark.parametrize(
     ("text", "why"),
     [("x = 1\n", "defines no user class"), (ABSTRACT, "defines no user class"), (NO_TASK, "Idle has no task"),
-     (HTTP_USER, "A is no SloUser"), (SIMPLE + HTTP_USER, "A is no SloUser")],
+     (HTTP_USER, "A is no RecordingUser"), (SIMPLE + HTTP_USER, "A is no RecordingUser")],
 )  # fmt: skip
 def test_a_scenario_without_a_user_to_record_is_refused(tmp_path: Path, text: str, why: str) -> None:
     error = refused(engine_for(tmp_path, text))

@@ -21,7 +21,11 @@ slo: install services  ## the main job: a real system, real load, a verdict  [SL
 	$(BIN)/pytest -m slo --slo-profile $(PROFILE) $(SLO)
 
 test: install services  ## every behaviour once, on real services
-	$(BIN)/pytest
+	SLO_HARNESS_RUNTIME=local $(BIN)/pytest
+
+test-docker: install services  ## the same on containers, in a Docker engine of its own; root: installs docker.io where it is missing
+	$(BIN)/python -m tests.docker.compose_check >/dev/null
+	@$(BIN)/python -m tests.docker.engine --install -- $(BIN)/pytest tests/docker || { code=$$?; [ $$code -eq 77 ] || exit $$code; }
 
 doctor: install  ## is this machine fit, and which validations will run?
 	$(BIN)/harness doctor
@@ -35,7 +39,7 @@ lint: install  ## ruff, mypy, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-prove: prove-cleanup prove-main prove-cold prove-statistics prove-documents prove-faults prove-load  ## every proof; long, never in CI
+prove: prove-cleanup prove-main prove-cold prove-statistics prove-documents prove-faults prove-versions prove-docker prove-load  ## every proof; long, never in CI
 
 prove-cleanup: install services  ## 50 kills at random moments, 50 times nothing left
 	$(BIN)/python -m tests.proofs.cleanup --kills 50 --out results/proofs/cleanup.json
@@ -57,6 +61,12 @@ prove-faults: install services  ## the proxy's cost, the latency's exactness; ev
 
 prove-load: install services  ## the load engine's cost beside wrk, k6, k9-load, FastHttpUser and pymilvus; punctuality, percentiles, recorder
 	$(BIN)/python -m tests.proofs.load --rounds 5 --out results/proofs/load.json
+
+prove-versions: install services  ## configuration, rules and a run on the current Prometheus and Alertmanager, compiled for it
+	$(BIN)/python -m tests.proofs.versions --out results/proofs/versions.json
+
+prove-docker: install services  ## containers: 20 kills of pytest leave nothing, what a start takes beside the services, teardown
+	$(BIN)/python -m tests.docker.engine --install -- $(BIN)/python -m tests.proofs.docker --out results/proofs/docker.json
 
 fault-catalogue: install services  ## docs/fault-catalogue.md: what each fault does to the reference system, measured
 	$(BIN)/harness fault catalogue --out docs/fault-catalogue
@@ -90,4 +100,4 @@ $(UV):
 clean:  ## remove the environment and caches of this checkout (not the tools in the user's cache)
 	rm -rf .venv .tools .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
-.PHONY: help slo test doctor unit lint prove prove-cleanup prove-main prove-cold prove-statistics prove-documents prove-faults prove-load fault-catalogue snapshots lock install services clean
+.PHONY: help slo test test-docker doctor unit lint prove prove-cleanup prove-main prove-cold prove-statistics prove-documents prove-faults prove-versions prove-docker prove-load fault-catalogue snapshots lock install services clean

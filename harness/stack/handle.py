@@ -59,6 +59,7 @@ class Stack:
     otherwise, and UsageError service-unknown for a name that is not in the stack file."""
 
     runtime = "local"
+    stop_slack = 0.0  # seconds that a stop signal may be on its way
     processes: tuple[str, ...] = (LINKS,)  # of the runtime's own, without which no service is what it was
 
     def __init__(
@@ -246,6 +247,7 @@ class Stack:
         use = self.file.spec.services[service].use
         recipe = RECIPES[use] if use is not None else None
         signum, grace = (recipe.stop_signal, recipe.grace) if recipe else (signal.SIGTERM, 5.0)
+        grace += self.stop_slack
         self._control.ask("stop", name=service, signal=int(signum), grace=grace)
         until = time.monotonic() + grace + 10
         while self._control.ask("status")["processes"][service]["state"] == "running":

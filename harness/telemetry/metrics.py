@@ -62,9 +62,10 @@ class PrometheusStore:
 
     def raw(self, selector: str, start_ns: int, end_ns: int) -> Range | QueryFailed:
         """See MetricsStore."""
-        length = max(1, end_ns // 1_000_000 - start_ns // 1_000_000 + 1)  # Prometheus 3 leaves the left end out
-        query = f"{selector}[{length}ms]"
-        return self._ask(lambda: _range(self._client.custom_query(query, {"time": _seconds(end_ns)})))
+        start = start_ns // 1_000_000
+        # Prometheus 3 leaves the left end of a range out, so it is a millisecond earlier; before 3 that one is in it.
+        query = f"{selector}[{max(1, end_ns // 1_000_000 - start + 1)}ms]"
+        return self._ask(lambda: _since(start, _range(self._client.custom_query(query, {"time": _seconds(end_ns)}))))
 
     def targets(self) -> Sequence[Target] | QueryFailed:
         """See MetricsStore."""
@@ -157,6 +158,14 @@ def _instant(result: Any) -> Instant:
 
 def _range(result: Any) -> Range:
     return Range([Samples(e["metric"], [(float(t), float(v)) for t, v in e["values"]]) for e in result])
+
+
+def _since(start_ms: int, answer: Range) -> Range:
+    """Without samples before `start_ms`, and without series that have no other."""
+    kept = [
+        Samples(one.labels, [(t, v) for t, v in one.samples if round(t * 1000) >= start_ms]) for one in answer.series
+    ]
+    return Range([one for one in kept if one.samples])
 
 
 def _target(entry: Mapping[str, Any]) -> Target:

@@ -32,7 +32,7 @@ apiVersion: harness/v1
 kind: Stack
 metadata: {name: broken-containers}
 spec:
-  timeScale: 75
+  timeScale: 15
   services:
     postgres: {use: postgres, disk: 128MB}
     redis: {use: redis}

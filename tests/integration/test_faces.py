@@ -59,12 +59,12 @@ def test_validations_run_when_asked_for_and_not_otherwise(tmp_path: Path) -> Non
 
 def test_what_was_not_validated_fails_unless_it_is_allowed_by_name(tmp_path: Path) -> None:
     write_validation(tmp_path)
-    refused = run_pytest(tmp_path, "-m", "slo", "--slo-runtime", "docker")
+    refused = run_pytest(tmp_path, "-m", "slo", "--slo-runtime", "external")
     assert refused.returncode == 1, refused.stdout
     assert "not-validated" in refused.stdout
-    other = run_pytest(tmp_path, "-m", "slo", "--slo-runtime", "docker", "--slo-allow-unvalidated", "other")
+    other = run_pytest(tmp_path, "-m", "slo", "--slo-runtime", "external", "--slo-allow-unvalidated", "other")
     assert other.returncode == 1
-    allowed = run_pytest(tmp_path, "-m", "slo", "--slo-runtime", "docker", "--slo-allow-unvalidated", "short")
+    allowed = run_pytest(tmp_path, "-m", "slo", "--slo-runtime", "external", "--slo-allow-unvalidated", "short")
     assert allowed.returncode == 0, allowed.stdout
     verdict = latest(tmp_path)
     assert (verdict["outcome"], verdict["allowed_unvalidated"]) == ("not-validated", True)

@@ -51,7 +51,12 @@ def test_the_port_answers_in_types(lab: Lab) -> None:
     assert len(stepped.series[0].samples) == 5
     times = [t for t, _ in raw.series[0].samples]
     assert 3 <= len(times) <= 6
-    assert all(at / 1e9 - 0.002 <= t <= at / 1e9 + 1 for t in times)
+    assert all(at // 1_000_000 <= round(t * 1000) and t <= at / 1e9 + 1 for t in times)
+    for earlier, kept in ((0, times), (1, times[1:])):  # both ends belong to it, to the millisecond, on any version
+        since = round(times[0] * 1000 + earlier) * 1_000_000
+        again = lab.store.raw('special{kind="one"}', since, at + 1_000_000_000)
+        assert isinstance(again, Range)
+        assert [t for t, _ in again.series[0].samples] == kept
 
 
 def test_a_quantile_and_a_ratio_pass_on_real_samples(lab: Lab) -> None:

@@ -56,6 +56,9 @@ def test_the_engine_is_looked_for_where_dockers_command_line_does(tmp_path: Path
     with pytest.raises(HarnessError, match="near") as raised:
         find_host(home | {"DOCKER_CONTEXT": "near"})
     assert raised.value.slug == "engine-unreachable"
+    (tmp_path / ".testcontainers.properties").write_text("ryuk.disabled=true\ntc.host = unix:///tc.sock\n")
+    assert find_host(home | {"DOCKER_HOST": "unix:///x.sock"}).url == "unix:///tc.sock"
+    (tmp_path / ".testcontainers.properties").unlink()
     with pytest.raises(HarnessError, match="only unix:// and tcp://"):
         find_host(home | {"DOCKER_HOST": "ssh://user@far"})
     with pytest.raises(HarnessError, match="certificates"):

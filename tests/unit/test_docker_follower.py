@@ -13,6 +13,7 @@ import socketserver
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -38,6 +39,8 @@ class FakeEngine(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         self.running = False
         self.code = 0
         self.refuses = ""  # what it says to `start`
+        self.slow = threading.Event()  # until it is set, whoever kills what runs waits
+        self.slow.set()
 
     def end(self, code: int) -> None:
         with self.changed:
@@ -73,9 +76,13 @@ class _Handler(BaseHTTPRequestHandler):
             self._say(204)
         elif path.startswith("kill"):
             signum = path.partition("=")[2] or "SIGKILL"
-            self._say(204 if engine.running else 409)
-            if engine.running and signum != "SIGHUP":
+            ran = engine.running
+            if ran:
+                engine.slow.wait(WAIT)
+            self._say(204 if ran else 409)
+            if ran and signum != "SIGHUP":
                 engine.end(128 + int(signal.Signals[signum]))
+                engine.note("is killed")
         elif path.startswith("wait"):
             if "next-exit" in path:
                 starts = engine.asked.count("is started")
@@ -179,15 +186,27 @@ def test_the_container_of_a_follower_that_is_killed_is_killed_before_the_next_on
     first = follower(tmp_path)
     engine.until(lambda: "is started" in engine.asked)
     before = engine.asked.count("kill")  # a fresh start kills what runs, too
+    engine.slow.clear()
     first.kill()
+    engine.until(lambda: engine.asked.count("kill") > before)  # the shadow's, which takes its time
     second = follower(tmp_path)
+    end = time.monotonic() + WAIT
+    while engine.asked.count("kill") == before + 1 and not waits_for_a_lock(second.pid):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    engine.slow.set()
     engine.until(lambda: engine.asked.count("is started") == 2)
     between = engine.asked[engine.asked.index("is started") + 1 :]
-    assert between.index("kill") < between.index("start") and engine.asked.count("kill") > before
+    assert between.index("is killed") < between.index("start")
     engine.end(0)
     first.communicate(timeout=WAIT)
     second.communicate(timeout=WAIT)
     assert (first.returncode, second.returncode) == (-9, 0)
+
+
+def waits_for_a_lock(pid: int) -> bool:
+    lines = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+    return any("->" in words and str(pid) in words for words in lines)
 
 
 def test_a_container_that_cannot_be_started_is_told_in_the_log(engine: FakeEngine, tmp_path: Path) -> None:

@@ -54,7 +54,10 @@ def test_the_guardian_removes_one_stack_when_its_supervisor_is_killed(
     fill(fake, labels("one"))
     fill(fake, labels("two"))
     engine = Engine(Host(fake.url))
-    assert len(left(engine, "one")) == 5  # it waits
+    with subprocess.Popen([sys.executable, "-S", "-c", ""]) as gone:
+        gone.wait()
+    Guardian("three", gone.pid, sys.executable).close()
+    assert len(left(engine, "one")) == 5  # it waits, while another has lived its whole life
     process.kill()
     guardian.close()
     guardian.close()
@@ -74,6 +77,8 @@ def test_the_guardian_outlives_whoever_started_it_and_takes_what_was_still_being
     assert killed.returncode == -9 and len(left(engine, "one")) == 5
     process.kill()
     wait_for(lambda: not left(engine, "one"))
+    looks = len(fake.asked)
+    wait_for(lambda: len(fake.asked) > looks + 6)  # it has seen more than once that nothing is left
     fill(fake, labels("one"))  # a request that was under way
     wait_for(lambda: not left(engine, "one"))
 

@@ -17,7 +17,14 @@ from harness.model.versions import (
     prometheus_of,
     version_table,
 )
+from harness.stack.docker.images import pinned_images
+from harness.stack.docker.services import DECLARED
+from harness.stack.docker.services.declared import Told
+from harness.stack.gomod import module_version
+from harness.stack.services import prometheus
 from harness.stack.services.prometheus_settings import check_settings
+from harness.stack.services.recipe import Context
+from harness.stack.tools import Tool
 
 ROOT = Path(__file__).parents[2]
 JOBS = """\
@@ -49,6 +56,15 @@ def test_the_milvus_of_each_runtime_is_covered() -> None:
     (pinned,) = re.findall(r"image: \S*milvus:(\S+)", compose)
     assert milvus_of(pinned).rest["search"] == ("POST", "/v2/vectordb/entities/search")
     assert milvus_of("2.3.5").rest["search"] == ("POST", "/v1/vector/search")
+
+
+def test_the_proof_compiles_what_the_compose_file_names() -> None:
+    """Prometheus 3.16.0 is v0.316.0 as a Go module."""
+    images = {kind: image.rpartition(":")[2] for kind, image in pinned_images().items()}
+    gotools = ROOT / "tests/proofs/gotools"
+    major, minor, patch = parse_version(images["prometheus"])
+    assert module_version(gotools, "github.com/prometheus/prometheus") == f"0.{major}{minor:02}.{patch}"
+    assert module_version(gotools, "github.com/prometheus/alertmanager") == images["alertmanager"].lstrip("v")
 
 
 def test_a_version_that_nobody_looked_at_is_not_guessed_at() -> None:
@@ -107,3 +123,21 @@ def test_the_server_is_not_asked_for_a_file_without_such_settings() -> None:
         raise AssertionError("it was asked")
 
     check_settings(ROOT / "monitoring/prometheus/prometheus.yml", never)
+
+
+def test_both_runtimes_look_before_they_start_a_prometheus(tmp_path: Path) -> None:
+    """The local one at the version that the program prints, the other at that of the image."""
+    path = tmp_path / "production.yml"
+    printing = tmp_path / "prometheus"
+    printing.write_text("#!/bin/sh\necho 'prometheus, version 2.42.0+ds (branch: debian/sid)'\n")
+    printing.chmod(0o755)
+    context = Context("prometheus", tmp_path, tmp_path, "abc", "pidns", "python", {"http": 1}, 1.0, path, {}, {},
+                      lambda name: Tool(name, printing), tmp_path, tmp_path)  # fmt: skip
+    told = Told("prometheus", tmp_path, "abc", 1.0, path, {}, {}, "token", has_disk=False)
+    path.write_text(JOBS.format(setting="always_scrape_classic_histograms"))
+    with pytest.raises(UsageError, match=r"from 3\.0 on, and this stack's is 2\.42\.0\+ds"):
+        prometheus.RECIPE.render(context)
+    DECLARED["prometheus"].render(told)
+    path.write_text(JOBS.format(setting="scrape_classic_histograms"))
+    with pytest.raises(UsageError, match=r"from 2\.45 to before 3\.0, and this stack's is v?3\."):
+        DECLARED["prometheus"].render(told)

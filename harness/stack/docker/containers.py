@@ -14,12 +14,13 @@ from typing import Any
 
 from harness.core.errors import HarnessError
 from harness.stack.docker.engine import Engine
-from harness.stack.docker.images import image_of, pinned
+from harness.stack.docker.images import hub_prefix, image_of, pinned
 from harness.stack.docker.labels import SERVICE, labels
 from harness.stack.docker.services.declared import DISK, Declared, Rendered
 from harness.stack.docker.view import HOST
 
 LOOPBACK = "127.0.0.1"
+REAPER_OFFERED = 5.0  # seconds for a registry to say that it has the reaper's image
 LOG = {"max-size": "16m", "max-file": "1"}  # the engine's own copy; the stack's log is the follower's
 
 
@@ -78,7 +79,7 @@ class Containers:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _made_network(self) -> str:
-        _prepare(self._leased)
+        self._use_reaper()
         network = self._network = import_module("testcontainers.core.network").Network(
             self._client(), {"labels": self._labels, "driver": "bridge"}
         )
@@ -156,6 +157,25 @@ class Containers:
             raise HarnessError("image-unavailable", f"{name} was pulled, and is not there", "Pull it by hand.")
         return image
 
+    def _use_reaper(self) -> None:
+        """Testcontainers' reaper removes what this process made as soon as it ends: not for a stack that is to stay.
+        Where its image is not to be had, the guardian does without it."""
+        config = import_module("testcontainers.core.config").testcontainers_config
+        if config.ryuk_disabled:
+            return
+        config.ryuk_disabled = not self._leased or not self._has_reaper(config.ryuk_image)
+        if not config.ryuk_disabled:
+            with _refusals("testcontainers' reaper (TESTCONTAINERS_RYUK_DISABLED=true does without it)"):
+                import_module("testcontainers.core.container").Reaper.get_instance()  # once, before threads would
+
+    def _has_reaper(self, image: str) -> bool:
+        name = hub_prefix() + image
+        if self.engine.image(name) is None:
+            if self.engine.can_pull(name, timeout=REAPER_OFFERED):
+                return False
+            self.engine.pull(name)
+        return True
+
     def _client(self) -> dict[str, Any]:
         return {"environment": {"DOCKER_HOST": self.engine.host}}
 
@@ -169,16 +189,6 @@ def _left_alone(_: object) -> None:
     """In place of starting a container that was made: its follower does, when all that it needs is ready."""
 
 
-def _prepare(leased: bool) -> None:
-    """Testcontainers' reaper removes what this process made as soon as it ends: not for a stack that is to stay."""
-    config = import_module("testcontainers.core.config").testcontainers_config
-    if not leased:
-        config.ryuk_disabled = True
-    if not config.ryuk_disabled:
-        with _refusals("testcontainers' reaper"):
-            import_module("testcontainers.core.container").Reaper.get_instance()  # once, before threads would
-
-
 @contextmanager
 def _refusals(what: str) -> Iterator[None]:
     docker, requests = import_module("docker.errors"), import_module("requests.exceptions")
@@ -187,7 +197,7 @@ def _refusals(what: str) -> Iterator[None]:
     except docker.DockerException as error:
         cause = f"{what} could not be made: {getattr(error, 'explanation', None) or error}"
         raise HarnessError("engine-refused", cause, "Look at the engine's log.") from error
-    except requests.RequestException as error:
+    except (requests.RequestException, OSError, RuntimeError) as error:  # what testcontainers raises of itself, too
         raise HarnessError("engine-lost", f"{what} could not be made: {error}", "See whether it runs.") from error
 
 

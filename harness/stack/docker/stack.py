@@ -39,6 +39,7 @@ class DockerStack(Stack):
     engine-refused."""
 
     runtime = "docker"
+    stop_slack = 3.0  # by way of follower and engine
     processes = (*Stack.processes, RELAY)
 
     def __init__(

@@ -21,6 +21,7 @@ from tests.examples import PAGES, ROOT, Block, blocks_of, commands_of, parse_har
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 # what is not run here, by how it begins, and why; `harness` and `make` are parsed all the same
 NOT_RUN = {
+    "harness export": "needs a run; tests/unit/test_export.py",
     "harness load": "loads a target that is there already; tests/integration/test_load_machines.py",
     "harness run": "brings the whole stack up; make slo and tests/integration do",
     "harness stack": "needs a stack that is up, or fetches servers; tests/integration has each",

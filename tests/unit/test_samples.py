@@ -223,6 +223,14 @@ def test_an_end_that_was_not_planned_is_told(recorder: Recorder, tmp_path: Path)
     assert read(tmp_path).counts("search").sent == 1
 
 
+def test_a_file_that_was_removed_is_no_silence(tmp_path: Path) -> None:
+    file = SampleFile(tmp_path / "load-0.jsonl")
+    file.hello(worker="load-0")
+    (tmp_path / "load-0.jsonl").unlink()
+    with pytest.raises(OSError, match="is gone"):
+        file.counter("sent", {"name": "search"}, (0, "steady"), 1)
+
+
 def test_a_full_disk_is_no_silence() -> None:
     with pytest.raises(OSError, match="space"):
         SampleFile(Path("/dev/full")).hello(worker="load-0")

@@ -28,14 +28,18 @@ def read_counters(url: str, names: Sequence[str], *, timeout: float = 2.0) -> di
     """
     wanted = {name: _selector(name) for name in names}
     found: dict[str, list[float]] = {name: [] for name in names}
+    completed: dict[str, list[float]] = {name: [] for name in names}
     try:
         reply = local_get(url, timeout=timeout)
         reply.raise_for_status()
         for family in text_string_to_metric_families(reply.text):
             for sample in family.samples:
                 for name, (metric, labels) in wanted.items():
-                    if sample.name == metric and labels <= sample.labels.items():
-                        found[name].append(sample.value)
+                    if labels <= sample.labels.items():
+                        if sample.name == metric:
+                            found[name].append(sample.value)
+                        elif sample.name == f"{metric}_total":  # the parser completes the names of counters so
+                            completed[name].append(sample.value)
     except (requests.RequestException, ValueError) as error:
         raise HarnessError(
             "counter-unreadable",
@@ -43,6 +47,7 @@ def read_counters(url: str, names: Sequence[str], *, timeout: float = 2.0) -> di
             "Look at the service's log: it must answer there before and after the load.",
         ) from error
     for name, values in found.items():
+        values += completed[name] if not values else []
         if not values:
             raise HarnessError(
                 "counter-missing",

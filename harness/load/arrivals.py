@@ -67,6 +67,8 @@ class ArrivalLog:
         """A user took it."""
         self._bin(due_ns).started += 1
         self.started_total += 1
+        if self._tally is not None:
+            self._tally.started()
 
     def starved(self, due_ns: int) -> None:
         """No user was free."""

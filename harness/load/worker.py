@@ -139,6 +139,7 @@ class Worker:
 
     def take_over(self, claims: Sequence[Claim]) -> None:
         """Send these arrivals of another worker too, with as many more users as it had for them."""
+        self._recorder.tally.taken(len(claims), min(claim.steps[-1].after_ns for claim in claims))
         for claim in claims:
             heirs = prod(step.of for step in claim.steps)
             for place in self._places(-(-self._plan.users_of(claim.index) // heirs)):

@@ -26,6 +26,24 @@ def read_counters(url: str, names: Sequence[str], *, timeout: float = 2.0) -> di
     Raises HarnessError: counter-unreadable (no answer, not the exposition format), counter-missing (no such series, or
     a name that can be none).
     """
+    found = present_counters(url, names, timeout=timeout)
+    for name in names:
+        if name not in found:
+            raise missing(url, name)
+    return found
+
+
+def missing(url: str, name: str) -> HarnessError:
+    """What a counter that is not there is."""
+    return HarnessError(
+        "counter-missing",
+        f"{url} exports no series {name}",
+        "Correct `counters` in stack.yaml, or export the counter and initialise it to 0.",
+    )
+
+
+def present_counters(url: str, names: Sequence[str], *, timeout: float = 2.0) -> dict[str, float]:
+    """As read_counters, less those that are not there. Raises HarnessError counter-unreadable."""
     wanted = {name: _selector(name) for name in names}
     found: dict[str, list[float]] = {name: [] for name in names}
     completed: dict[str, list[float]] = {name: [] for name in names}
@@ -35,26 +53,17 @@ def read_counters(url: str, names: Sequence[str], *, timeout: float = 2.0) -> di
         for family in text_string_to_metric_families(reply.text):
             for sample in family.samples:
                 for name, (metric, labels) in wanted.items():
-                    if labels <= sample.labels.items():
-                        if sample.name == metric:
-                            found[name].append(sample.value)
-                        elif sample.name == f"{metric}_total":  # the parser completes the names of counters so
-                            completed[name].append(sample.value)
+                    if sample.name == metric and labels <= sample.labels.items():
+                        found[name].append(sample.value)
+                    elif sample.name == f"{metric}_total" and labels <= sample.labels.items():
+                        completed[name].append(sample.value)  # the parser completes the names of counters so
     except (requests.RequestException, ValueError) as error:
         raise HarnessError(
             "counter-unreadable",
             f"{', '.join(names)} could not be read from {url}: {error}",
             "Look at the service's log: it must answer there before and after the load.",
         ) from error
-    for name, values in found.items():
-        values += completed[name] if not values else []
-        if not values:
-            raise HarnessError(
-                "counter-missing",
-                f"{url} exports no series {name}",
-                "Correct `counters` in stack.yaml, or export the counter and initialise it to 0.",
-            )
-    return {name: sum(values) for name, values in found.items()}
+    return {name: sum(values) for name in names if (values := found[name] or completed[name])}
 
 
 def _selector(name: str) -> tuple[str, Set[tuple[str, str]]]:

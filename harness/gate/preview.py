@@ -16,10 +16,12 @@ from harness.model.load import RATED, LoadPlan
 from harness.model.load_spec import Load
 from harness.model.openslo_objective import Objective
 from harness.model.threshold import Threshold
+from harness.model.timetable import Stage
 from harness.results.earlier import EarlierRuns, steady_arrivals
 from harness.slo.demand import Demand, objective_demand, threshold_demand
 from harness.slo.unavailable import jobs_read
 
+MOST_LOOKS = 2000  # at windows of a load that changes
 _SECOND = 1_000_000_000
 State = Literal["can be decided", "a fact", "by scatter", "by users", "cannot be decided"]
 _KINDS: Mapping[str, State] = {"counted": "can be decided", "fact": "a fact", "scatter": "by scatter"}
@@ -164,11 +166,14 @@ def _shape(load: Load) -> str:
     """As `60/s`, or `0/s, 200/s in 10s, 200/s in 45s`."""
     each = "/s" if load.executor == "ramping-arrival-rate" else " users"
     if load.stages:
-        steps = (f"{stage.target:g}{each} in {format_duration(stage.duration_ns)}" for stage in load.stages)
-        return ", ".join([f"{load.start:g}{each}", *steps])
+        return ", ".join([f"{load.start:g}{each}", *(f"{one.target:g}{each} {_within(one)}" for one in load.stages)])
     if load.executor == "replay":
         return Path(load.file).name + (f" {load.speed:g} times as fast" if load.speed != 1 else "")
     return f"{load.rate:g}/s" if load.rate else ""
+
+
+def _within(stage: Stage) -> str:
+    return f"in {format_duration(stage.duration_ns)}" if stage.duration_ns else "at once"
 
 
 def _phases(plan: LoadPlan) -> tuple[PlannedPhase, ...]:
@@ -212,7 +217,8 @@ def _least_in(plan: LoadPlan, length_ns: int) -> float | None:
         return arrivals
     if plan.executor in RATED:
         return min(arrivals, plan.rate * length_ns / _SECOND)
-    begins = range(plan.warmup_ns, plan.length_ns - length_ns + 1, _SECOND)
+    last = plan.length_ns - length_ns
+    begins = range(plan.warmup_ns, last + 1, max(_SECOND, (last - plan.warmup_ns) // MOST_LOOKS))
     return min(plan.arrivals_in(begin, begin + length_ns) for begin in begins)
 
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from harness.load.crew import Member
 from harness.model.load import LoadPlan
-from harness.model.takeover import DEATHS_EVIDENCE, Claim, settle
+from harness.model.takeover import DEATHS_EVIDENCE, Claim, progress, settle
 from harness.results.rundir import RunDir
 from harness.results.samples import Samples
-from harness.results.tally import read_tally
+from harness.results.tally import Tally, read_tally
 
 
 class Losses:
@@ -17,7 +17,7 @@ class Losses:
 
     def __init__(self, plan: LoadPlan, run: RunDir) -> None:
         self._plan, self._run = plan, run
-        self._claims = {f"load-{index}": [Claim(index)] for index in range(plan.workers)}
+        self._claims = {f"load-{index}": [[Claim(index)]] for index in range(plan.workers)}
         self._died: list[dict[str, object]] = []
 
     def lost(self, worker: str) -> str:
@@ -31,12 +31,14 @@ class Losses:
     def hand_over(self, dead: Member, how: str, heirs: Sequence[Member]) -> None:
         """Deal what `dead` had still to send to those that are left, and write that down."""
         tally = read_tally(self._run.load / f"{dead.name}.tally")
-        after = tally.offset_ns if tally is not None else -1
-        shares = settle(self._claims.pop(dead.name), after, len(heirs))
-        for heir, claims in zip(heirs, shares, strict=True):
-            self._claims[heir.name] += claims
+        tally = tally or Tally(exact=False, arrivals=0, offset_ns=-1)
+        left = progress(self._claims.pop(dead.name), tally.offset_ns, tally.taken, tally.behind_ns)
+        for heir, claims in zip(heirs, settle(left, len(heirs)), strict=True):
+            self._claims[heir.name].append(claims)
             heir.tell({"take_over": [claim.as_dict() for claim in claims]})
-        self._died.append({"worker": dead.name, "how": how, "after_ns": after, "heirs": [heir.name for heir in heirs]})
+        self._died.append(
+            {"worker": dead.name, "how": how, "after_ns": tally.offset_ns, "heirs": [heir.name for heir in heirs]}
+        )
         self.write(self._plan.length_ns)
 
     def write(self, length_ns: int) -> None:

@@ -101,12 +101,16 @@ class RedisClient(WireClient[RespWire]):
             self._greeting.append(encode("SELECT", database))
         self._refusal = ErrorReply("")
 
-    def execute(self, *command: Argument, name: str | None = None, timeout: float | None = None) -> RedisReply:
+    def execute(
+        self, *command: Argument, name: str | None = None, timeout: float | None = None, record: bool = True
+    ) -> RedisReply:
         """One command and its arguments. name: what it is recorded under (default: the command); timeout: seconds,
-        instead of the user's. Raises TypeError for what cannot be sent; no failure of the network or the server does.
+        instead of the user's; record: False for what is no part of the load.
+
+        Raises TypeError for what cannot be sent; no failure of the network or the server does.
         """
         name = name or str(command[0]).upper()
-        reply = self._commands(encode(*command), 1, name, timeout)
+        reply = self._commands(encode(*command), 1, name if record else None, timeout)
         if reply.value is not None:
             reply.value = reply.value[0]
         return reply
@@ -120,7 +124,7 @@ class RedisClient(WireClient[RespWire]):
             raise ValueError("a pipeline of no commands")
         return self._commands(b"".join(encode(*one) for one in commands), len(commands), name, timeout)
 
-    def _commands(self, message: bytes, count: int, name: str, timeout: float | None) -> RedisReply:
+    def _commands(self, message: bytes, count: int, name: str | None, timeout: float | None) -> RedisReply:
         def send(wire: RespWire, deadline_ns: int, on_written: Written) -> str | None:
             return wire.commands(message, count, deadline_ns, on_written)
 

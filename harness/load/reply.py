@@ -6,6 +6,29 @@ from typing import Any
 
 import orjson
 
+# every name that a request over HTTP can end under, but for http_<status>; docs/load-http.md says what each means
+OUTCOMES = (
+    "refused",
+    "reset",
+    "closed",
+    "unresolved",
+    "unreachable",
+    "client_limit",
+    "connect_timeout",
+    "timeout",
+    "tls",
+    "tls_untrusted",
+    "short_body",
+    "bad_http",
+    "too_large",
+    "head_too_large",
+    "bad_encoding",
+    "bad_redirect",
+    "redirect_loop",
+    "too_many_redirects",
+    "abandoned",
+)
+
 
 class Reply:
     """What came back, or why nothing did.

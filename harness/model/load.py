@@ -18,7 +18,6 @@ EXECUTORS = ("constant-arrival-rate", "ramping-arrival-rate", "poisson", "replay
 LEAST_USERS, MOST_USERS = 50, 1000
 LEAST_QUEUE, QUEUE_SECONDS = 1000, 10
 PHASES = WARMUP, STEADY, DRAIN = "warmup", "steady", "drain"
-_SECOND = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +125,9 @@ class LoadPlan:
         if self.executor in RATED:
             return self.rate
         if self.executor == "replay":
-            seconds = range(0, self.length_ns, _SECOND)
-            return float(max(self.arrivals_in(second, second + _SECOND) for second in seconds))
+            whole = self._timetable()
+            assert isinstance(whole, Replay)
+            return whole.peak
         return max(self.start, *(stage.target for stage in self.stages))
 
     @property

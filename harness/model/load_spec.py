@@ -16,7 +16,7 @@ from harness.model.load import LoadPlan
 from harness.model.source import Path_
 from harness.model.timetable import Stage
 
-MOST_USERS, MOST_RATE = 10_000, 1_000_000
+MOST_USERS, MOST_RATE, MOST_DRAWN = 10_000, 1_000_000, 50_000_000
 _SECOND = 1_000_000_000
 
 
@@ -135,7 +135,7 @@ class StageSpec(BaseModel):
     duration: Duration
 
 
-Stages = Annotated[list[StageSpec], Field(min_length=1, max_length=1000)]
+Stages = Annotated[list[StageSpec], Field(min_length=1, max_length=100)]
 
 
 def _staged(written: Any, start: float) -> dict[str, Any]:
@@ -165,6 +165,12 @@ class Poisson(_Open):
     rate: Rate
     duration: Annotated[Duration, Field(gt=0)]
     seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(1, description="The same seed makes the same arrivals.")
+
+    def resolved(self) -> Load:
+        expected = self.rate * (self.warmup + self.duration) / _SECOND
+        if expected > MOST_DRAWN:
+            raise Misfit(("duration",), f"{expected:.3g} arrivals, of which each is drawn: at most {MOST_DRAWN:,}")
+        return super().resolved()
 
 
 class RampingArrivalRate(_Open):

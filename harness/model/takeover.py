@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+NOT_BEGUN = -1
 DEATHS_EVIDENCE = "evidence/workers.json"  # {"planned": arrivals, "died": [{"worker", "how", "after_ns", "heirs"}]}
 
 
@@ -49,7 +50,27 @@ def _step(offsets: Iterator[int], step: Step) -> Iterator[int]:
     return islice((offset for offset in offsets if offset > step.after_ns), step.part, None, step.of)
 
 
-def settle(claims: Sequence[Claim], after_ns: int, heirs: int) -> list[list[Claim]]:
-    """The claims of one that has died, dealt to its heirs: for each of them, what becomes theirs."""
-    dealt = [claim.split(after_ns, heirs) for claim in claims]
+def settle(claims: Sequence[tuple[Claim, int]], heirs: int) -> list[list[Claim]]:
+    """What one that has died had still to send, dealt to its heirs: for each of them, what becomes theirs. claims: each
+    with the offset up to which it had dispatched them."""
+    dealt = [claim.split(after_ns, heirs) for claim, after_ns in claims]
     return [[shares[heir] for shares in dealt] for heir in range(heirs)]
+
+
+def progress(batches: Sequence[Sequence[Claim]], offset_ns: int, taken: int, behind_ns: int) -> list[tuple[Claim, int]]:
+    """How far a worker had got with each of its claims. batches: its own timetable alone, then what it was given at
+    each death; the rest: as its tally says.
+
+    Arrivals are dispatched in order, but for those given that were past due: until those are caught up with, which
+    `behind_ns` tells, the last batch is behind the others. What it had not taken over yet it has not begun.
+    """
+    found, counted = [], 0
+    last = 0
+    for number, batch in enumerate(batches[1:], 1):
+        counted += len(batch)
+        if counted <= taken:
+            last = number
+    for number, batch in enumerate(batches):
+        after = NOT_BEGUN if number > last else behind_ns if number == last > 0 and behind_ns >= 0 else offset_ns
+        found += [(claim, after) for claim in batch]
+    return found

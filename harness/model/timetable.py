@@ -166,6 +166,11 @@ class Replay:
         self._times = times[: int(np.searchsorted(times, length_ns))]
         self.count = len(self._times)
 
+    @property
+    def peak(self) -> float:
+        """The most arrivals in any second, counted from the origin."""
+        return float(np.unique(self._times // _SECOND, return_counts=True)[1].max(initial=0))
+
     def before(self, offset_ns: int) -> int:
         return int(np.searchsorted(self._times, offset_ns))
 

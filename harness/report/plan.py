@@ -75,7 +75,7 @@ def _table(promises: Sequence[Promise]) -> Table:
 
 
 def _phase(phase: PlannedPhase) -> str:
-    arrivals = "" if phase.arrivals is None else f", {phase.arrivals} arrivals"
+    arrivals = "" if phase.arrivals is None else f", {_number(phase.arrivals, 'arrival')}"
     return f"{_length(phase.seconds)}{arrivals}" + ("" if phase.judged else ", not judged")
 
 

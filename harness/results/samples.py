@@ -62,8 +62,9 @@ class Arrivals:
 class Worker:
     """complete: its file has its last line, all that this line says there is, and it ended as planned; else why not.
 
-    lost, lost_arrivals: requests that it sent and arrivals that it dispatched of which no record is there; exact: False
-    when there may be more of them.
+    lost, lost_arrivals: requests that it sent and arrivals that it dispatched of which no record is there; unsent:
+    arrivals that waited in it for a user to the end; unstarted: so many of those that are recorded have no record of a
+    user who took them; exact: False when there may be more of all these.
     """
 
     name: str
@@ -71,6 +72,8 @@ class Worker:
     reason: str = ""
     lost: int = 0
     lost_arrivals: int = 0
+    unsent: int = 0
+    unstarted: int = 0
     exact: bool = True
 
 
@@ -173,7 +176,9 @@ class Samples:
         if lost or not tally.exact:
             why = f"{why}; {least}{lost} of the {sum(tally.sent.values())} requests that it sent are in no record"
         arrivals = max(0, tally.arrivals - reading.arrivals)
-        self.workers.append(Worker(path.stem, False, why, lost, arrivals, tally.exact))
+        unsent = max(0, tally.arrivals - tally.started - reading.dropped)
+        unstarted = reading.arrivals - reading.started - reading.dropped
+        self.workers.append(Worker(path.stem, False, why, lost, arrivals, unsent, unstarted, tally.exact))
 
     def _matching(self, metric: str, tags: Mapping[str, str]) -> Iterator[dict[str, Any]]:
         wanted = tags.items()
@@ -190,6 +195,7 @@ class _Reading:
         self._totals: Counter[str] = Counter()
         self._records = 0
         self.sent: Counter[str] = Counter()  # by name
+        self.started = self.dropped = 0  # arrivals
 
     @property
     def arrivals(self) -> int:
@@ -221,6 +227,9 @@ class _Reading:
         self._totals[kind] += size
         if record.get("metric") == "sent":
             self.sent[record["tags"]["name"]] += size
+        elif kind == "arrivals":
+            self.started += record["started"]
+            self.dropped += record["dropped"]
         return record
 
     def missing(self) -> str:

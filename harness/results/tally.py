@@ -1,8 +1,10 @@
 """What a load worker has counted up to this very moment, in a file that is mapped into its memory: a SIGKILL, which
 loses the records of the last second, does not lose it. <run>/load/<worker>.tally beside <worker>.jsonl.
 
-64-bit integers, little endian: whether this is all there was to count, arrivals dispatched, the last one's offset from
-the origin in ns or -1; then for each request name 128 bytes: how many were sent, and the name, filled up with zeros.
+64-bit integers, little endian: whether this is all there was to count; arrivals dispatched; the latest due of them, its
+offset from the origin in ns or -1; how many claims on others' arrivals were taken over; while those of the last ones
+that were past due are caught up with, how far that is, or -1; arrivals that a user took; then for each request name 128
+bytes: how many were sent, and the name, filled up with zeros.
 """
 
 from __future__ import annotations
@@ -11,27 +13,31 @@ import mmap
 import os
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-EXACT, ARRIVALS, OFFSET, HEAD = range(4)
+EXACT, ARRIVALS, OFFSET, TAKEN, BEHIND, STARTED, HEAD = range(7)
 NAMES, ROW, NAME = 1000, 16, 120  # rows; integers in a row; bytes of a name
 SIZE = 8 * (HEAD + NAMES * ROW)
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """exact: False when its worker may have gone on after this was told. offset_ns: of the last arrival dispatched;
-    sent: requests by name."""
+    """exact: False when its worker may have gone on after this was told. offset_ns: of the latest due arrival that was
+    dispatched; taken: claims taken over; behind_ns: as far as the last of them have been caught up with, or -1 when
+    they have; started: arrivals that a user took; sent: requests by name."""
 
     exact: bool
     arrivals: int
     offset_ns: int
+    taken: int = 0
+    behind_ns: int = -1
+    started: int = 0
     sent: dict[str, int] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        return {"exact": self.exact, "arrivals": self.arrivals, "offset_ns": self.offset_ns, "sent": self.sent}
+        return asdict(self)
 
 
 class TallyFile:
@@ -45,7 +51,7 @@ class TallyFile:
         finally:
             os.close(fd)
         self._cells = memoryview(self._map).cast("q")
-        self._cells[EXACT], self._cells[OFFSET] = 1, -1
+        self._cells[EXACT], self._cells[OFFSET], self._cells[BEHIND] = 1, -1, -1
         self._rows: list[memoryview[int]] = []
 
     def row(self, name: str) -> memoryview[int]:
@@ -61,7 +67,21 @@ class TallyFile:
     def dispatched(self, offset_ns: int) -> None:
         """One more arrival has left the timetable; it was due at this offset from the origin."""
         self._cells[ARRIVALS] += 1
-        self._cells[OFFSET] = offset_ns
+        if offset_ns >= self._cells[OFFSET]:
+            self._cells[OFFSET] = offset_ns
+            self._cells[BEHIND] = -1
+        else:
+            self._cells[BEHIND] = offset_ns
+
+    def started(self) -> None:
+        """A user has taken an arrival."""
+        self._cells[STARTED] += 1
+
+    def taken(self, claims: int, after_ns: int) -> None:
+        """So many claims have been taken over, on what is due after that offset."""
+        if after_ns < self._cells[OFFSET]:
+            self._cells[BEHIND] = after_ns
+        self._cells[TAKEN] += claims
 
     @property
     def sent(self) -> int:
@@ -76,17 +96,18 @@ def read_tally(path: Path) -> Tally | None:
         return None
     if len(content) < 8 * HEAD or (len(content) - 8 * HEAD) % (8 * ROW):
         return None
-    exact, arrivals, offset = struct.unpack_from(f"<{HEAD}q", content)
+    exact, arrivals, offset, taken, behind, started = struct.unpack_from(f"<{HEAD}q", content)
     sent: dict[str, int] = {}
     for count, name in struct.iter_unpack(f"<q{NAME}s", content[8 * HEAD :]):
         if named := name.rstrip(b"\0").decode(errors="replace"):
             sent[named] = sent.get(named, 0) + count
-    return Tally(bool(exact), arrivals, offset, sent)
+    return Tally(bool(exact), arrivals, offset, taken, behind, started, sent)
 
 
 def write_tally(path: Path, told: Mapping[str, Any]) -> None:
     """Keep what a worker on another machine told: a Tally's as_dict."""
-    head = struct.pack(f"<{HEAD}q", told["exact"], told["arrivals"], told["offset_ns"])
+    numbers = (told[name] for name in ("exact", "arrivals", "offset_ns", "taken", "behind_ns", "started"))
+    head = struct.pack(f"<{HEAD}q", *numbers)
     rows = (struct.pack(f"<q{NAME}s", count, name.encode()[:NAME]) for name, count in told["sent"].items())
     (whole := path.with_suffix(".tally.new")).write_bytes(head + b"".join(rows))
     whole.replace(path)

@@ -54,10 +54,10 @@ def judge_generator(
         "margin": (max_lateness_ns - late) / max_lateness_ns,
         "samples": arrivals.started,
     }
-    lost = arrivals.scheduled - arrivals.started - arrivals.dropped
     gone = [worker for worker in samples.workers if worker.name in replaced]
     planned = deaths["planned"] if deaths else 0
-    unmet = planned - arrivals.scheduled - sum(worker.lost_arrivals for worker in gone)
+    unmet = planned - arrivals.scheduled - sum(worker.lost_arrivals - worker.unsent for worker in gone)
+    lost = arrivals.scheduled - arrivals.started - arrivals.dropped - sum(worker.unstarted for worker in gone)
     told = "; ".join(f"load worker {one.name} died, {replaced[one.name]['how']}: {one.reason}" for one in gone)
     if unmet > 0 or not all(worker.exact for worker in gone):
         reason = f"{told}; of the {planned} planned arrivals {max(unmet, 0)} were sent by nobody"

@@ -26,8 +26,27 @@ def read_counters(url: str, names: Sequence[str], *, timeout: float = 2.0) -> di
     Raises HarnessError: counter-unreadable (no answer, not the exposition format), counter-missing (no such series, or
     a name that can be none).
     """
+    found = present_counters(url, names, timeout=timeout)
+    for name in names:
+        if name not in found:
+            raise missing(url, name)
+    return found
+
+
+def missing(url: str, name: str) -> HarnessError:
+    """What a counter that is not there is."""
+    return HarnessError(
+        "counter-missing",
+        f"{url} exports no series {name}",
+        "Correct `counters` in stack.yaml, or export the counter and initialise it to 0.",
+    )
+
+
+def present_counters(url: str, names: Sequence[str], *, timeout: float = 2.0) -> dict[str, float]:
+    """As read_counters, less those that are not there. Raises HarnessError counter-unreadable."""
     wanted = {name: _selector(name) for name in names}
     found: dict[str, list[float]] = {name: [] for name in names}
+    completed: dict[str, list[float]] = {name: [] for name in names}
     try:
         reply = local_get(url, timeout=timeout)
         reply.raise_for_status()
@@ -36,20 +55,15 @@ def read_counters(url: str, names: Sequence[str], *, timeout: float = 2.0) -> di
                 for name, (metric, labels) in wanted.items():
                     if sample.name == metric and labels <= sample.labels.items():
                         found[name].append(sample.value)
+                    elif sample.name == f"{metric}_total" and labels <= sample.labels.items():
+                        completed[name].append(sample.value)  # the parser completes the names of counters so
     except (requests.RequestException, ValueError) as error:
         raise HarnessError(
             "counter-unreadable",
             f"{', '.join(names)} could not be read from {url}: {error}",
             "Look at the service's log: it must answer there before and after the load.",
         ) from error
-    for name, values in found.items():
-        if not values:
-            raise HarnessError(
-                "counter-missing",
-                f"{url} exports no series {name}",
-                "Correct `counters` in stack.yaml, or export the counter and initialise it to 0.",
-            )
-    return {name: sum(values) for name, values in found.items()}
+    return {name: sum(values) for name in names if (values := found[name] or completed[name])}
 
 
 def _selector(name: str) -> tuple[str, Set[tuple[str, str]]]:

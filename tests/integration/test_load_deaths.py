@@ -39,9 +39,11 @@ def target() -> Iterator[Target]:
         yield found
 
 
-def engine_for(tmp_path: Path, host: str, *, workers: int, rebalance: bool = False) -> tuple[LoadEngine, RunDir]:
+def engine_for(
+    tmp_path: Path, host: str, *, workers: int, rate: float = 300.0, rebalance: bool = False
+) -> tuple[LoadEngine, RunDir]:
     (scenario := tmp_path / "scenario.py").write_text(SCENARIO)
-    plan = LoadPlan(str(scenario), 300.0, 0, 5 * SECOND, host, workers=workers, users=60, rebalance=rebalance)
+    plan = LoadPlan(str(scenario), rate, 0, 5 * SECOND, host, workers=workers, users=240, rebalance=rebalance)
     run = RunDir.create(tmp_path / "results", "deaths")
     return LoadEngine(plan, run), run
 
@@ -79,7 +81,7 @@ def test_what_a_killed_worker_sent_is_recorded_or_named_as_lost(target: Target, 
 
 @pytest.mark.parametrize("killed", [1, 2])
 def test_those_that_are_left_send_the_rest_if_asked_to(target: Target, tmp_path: Path, killed: int) -> None:
-    engine, run = engine_for(tmp_path, target.host, workers=3, rebalance=True)
+    engine, run = engine_for(tmp_path, target.host, workers=3, rate=90.0, rebalance=True)
     try:
         engine.prepare()
         engine.start()
@@ -92,12 +94,13 @@ def test_those_that_are_left_send_the_rest_if_asked_to(target: Target, tmp_path:
     gone = samples.workers[:killed]
     assert [worker.complete for worker in samples.workers] == [False] * killed + [True] * (3 - killed)
     assert [one["worker"] for one in deaths["died"]] == [worker.name for worker in gone]
-    assert samples.arrivals.scheduled + sum(worker.lost_arrivals for worker in gone) == deaths["planned"] == 1500
+    assert samples.arrivals.scheduled + sum(worker.lost_arrivals for worker in gone) == deaths["planned"] == 450
     assert eventually(lambda: 0 <= target.counts()["/ok"] - samples.counts("call").sent <= killed)
+    assert [worker.unsent for worker in gone] == [0] * killed  # there are users for seconds of arrivals
     finding = judge_generator(samples, LATENESS, 3, deaths)
     assert finding.outcome.name == "PASS" and all(worker.reason in finding.reason for worker in gone)
     assert judge_generator(samples, LATENESS, 3).slug == "worker-incomplete"
-    unmet = judge_generator(samples, LATENESS, 3, deaths | {"planned": 1507})
+    unmet = judge_generator(samples, LATENESS, 3, deaths | {"planned": 457})
     assert unmet.outcome.name == "ERROR" and "7 were sent by nobody" in unmet.reason
 
 

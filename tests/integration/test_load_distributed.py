@@ -51,11 +51,11 @@ def agents(count: int, port: int, project: Path) -> Iterator[list[subprocess.Pop
 
 
 def master(
-    tmp_path: Path, host: str, workers: int, *, rebalance: bool = False, seconds: int = 4
+    tmp_path: Path, host: str, workers: int, *, rebalance: bool = False, seconds: int = 4, rate: float = 300.0
 ) -> tuple[LoadEngine, RemoteCrew, RunDir]:
     (tmp_path / "scenarios").mkdir()
     (scenario := tmp_path / "scenarios" / "scenario.py").write_text(SCENARIO)
-    plan = LoadPlan(str(scenario), 300.0, 0, seconds * SECOND, host, workers=workers, users=60, rebalance=rebalance)
+    plan = LoadPlan(str(scenario), rate, 0, seconds * SECOND, host, workers=workers, users=400, rebalance=rebalance)
     run = RunDir.create(tmp_path / "results", "distributed")
     crew = RemoteCrew(run, "127.0.0.1", 0, PATIENCE)
     return LoadEngine(plan, run, crew), crew, run
@@ -101,7 +101,7 @@ def test_all_that_workers_did_arrives_whatever_gets_lost(
 
 
 def test_the_loss_of_a_killed_worker_is_named_and_it_is_replaced(target: Target, tmp_path: Path) -> None:
-    engine, crew, run = master(tmp_path, target.host, 2, rebalance=True)
+    engine, crew, run = master(tmp_path, target.host, 2, rebalance=True, seconds=8, rate=100.0)
     with agents(2, port_of(crew), tmp_path) as started:
         try:
             engine.prepare()
@@ -116,7 +116,7 @@ def test_the_loss_of_a_killed_worker_is_named_and_it_is_replaced(target: Target,
     (dead,) = [worker for worker in samples.workers if not worker.complete]
     assert dead.exact and dead.lost > 0 and "killed by SIGKILL (on " in deaths["died"][0]["how"]
     assert eventually(lambda: 0 <= target.counts()["/ok"] - samples.counts("call").sent <= 1)
-    assert samples.arrivals.scheduled + dead.lost_arrivals == deaths["planned"] == 1200
+    assert samples.arrivals.scheduled + dead.lost_arrivals == deaths["planned"] == 800
     assert judge_generator(samples, LATENESS, 2, deaths).outcome.name == "PASS"
 
 

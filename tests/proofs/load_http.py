@@ -35,7 +35,7 @@ from tests.proofs.machine import conditions, cpu_times
 from tests.proofs.part import measure_part
 
 SERVER_CORE, CLIENT_CORE = "0", "1"
-USERS, WARM_SECONDS, SECONDS, START_SECONDS = 32, 2.0, 4.0, 60.0
+USERS, WARM_SECONDS, SECONDS, START_SECONDS, END_SECONDS = 32, 2.0, 4.0, 60.0, 20.0
 LEAST_BUSY = 0.85  # of its core that a client had; with less it was disturbed, or nginx was what held it up
 ROOT, HERE = Path(__file__).parents[2], Path(supply.__file__).parent
 CONF = """\
@@ -142,11 +142,13 @@ def measure(client: str, program: str, kind: str, url: str) -> dict[str, float]:
         spent, count = time.monotonic() - began, served(url) - count - 1
         cpu = cpu_of(process.pid) - cpu
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        for one in psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []:
-            one.kill()
-        process.kill()
-        process.communicate()
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.communicate(timeout=END_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
     return {"rate": round(count / spent, 1), "cpu_us": round(cpu / count * 1e6, 3), "busy": round(cpu / spent, 3)}
 
 

@@ -16,6 +16,13 @@ PAGE = b"""\
 requests_total{method="GET",status="ok"} 3
 requests_total{method="GET",status="failed"} 4
 requests_total{method="PUT",status="ok"} 5
+# TYPE proxy_count counter
+proxy_count{function="Search"} 6
+proxy_count{function="Insert"} 7
+# TYPE both gauge
+both 8
+# TYPE both_total counter
+both_total 9
 """
 
 
@@ -46,12 +53,16 @@ def test_labels_choose_among_the_series_of_a_name(url: str) -> None:
         'requests_total{method="GET"}': 7.0,
         'requests_total{status="ok",method="GET"}': 3.0,
         'requests_total{status="ok"}': 8.0,
+        'proxy_count{function="Insert"}': 7.0,
+        "proxy_count": 13.0,
+        "both": 8.0,
+        "both_total": 9.0,
     }
     assert read_counters(url, list(wanted)) == wanted
 
 
 @pytest.mark.parametrize(
-    "name", ["requests", 'requests_total{method="POST"}', 'requests_total{verb="GET"}', "requests_total{", "", "a b"]
+    "name", ["request", 'requests_total{method="POST"}', 'requests_total{verb="GET"}', "requests_total{", "", "a b"]
 )
 def test_a_counter_that_is_not_there_is_missing_not_zero(url: str, name: str) -> None:
     with pytest.raises(HarnessError) as caught:

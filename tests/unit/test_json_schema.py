@@ -93,6 +93,12 @@ def test_the_validations_of_this_project_fit(path: Path) -> None:
     assert fits(read(path), rules, rules)
 
 
+def test_the_validations_of_all_executors_fit() -> None:
+    rules = schema("validation")
+    documents = list(YAML(typ="safe", pure=True).load_all(ROOT / "tests/every_executor.yaml"))
+    assert len(documents) == 5 and all(fits(document, rules, rules) for document in documents)
+
+
 def test_the_stack_of_this_project_fits() -> None:
     rules = schema("stack")
     assert fits(read(ROOT / "stack.yaml"), rules, rules)

@@ -95,6 +95,7 @@ def test_a_replay_lasts_as_long_as_its_file(project: Path) -> None:
     assert load.warmup + load.duration == 19 * SECOND  # the last arrival is due at 18.5 s
     assert validation(project, "executor: replay\nfile: times.txt\nduration: 2s").load.duration == 2 * SECOND
     assert load.file == str(project / "times.txt")
+    assert load.plan().peak == 1 and load.plan().users_of(0) == 50
     assert validation(project, "executor: replay\nfile: times.txt").as_dict()["load"]["file"] == "times.txt"
 
 
@@ -123,6 +124,7 @@ def test_a_replay_lasts_as_long_as_its_file(project: Path) -> None:
         ("executor: replay\nfile: times.txt\nwarmup: 10s", 8, 11, "no arrival of the file falls into"),
         ("executor: replay\nfile: times.txt\nduration: 500ms", 8, 11, "no arrival of the file falls into"),
         ("executor: replay\nfile: times.txt\nspeed: 0", 9, 12, "greater than 0"),
+        ("executor: poisson\nrate: 1000\nduration: 1d", 9, 15, "8.64e+07 arrivals, of which each is drawn"),
         ("executor: poisson\nrate: 5\nduration: 9s\nseed: -1", 10, 11, "greater than or equal to 0"),
     ],
 )  # fmt: skip

@@ -8,9 +8,19 @@ from typing import Any
 from locust.exception import StopTest
 
 from harness.load.milvus_client import MilvusClient, Search
+from harness.load.sink import Channel, Moment
 from harness.load.users.recording import RecordingUser, runtime
 
-__all__ = ["MilvusUser", "Search"]
+__all__ = ["MilvusUser", "Search", "unrecorded"]
+
+
+def unrecorded(host: str) -> MilvusClient:
+    """A client for what prepares a load or tidies up after it: only for calls without a name."""
+
+    def nowhere(method: str, name: str) -> Channel:
+        raise ValueError(f"{method} {name}: this client records nothing; give name=None")
+
+    return MilvusClient(host, runtime(), channel=nowhere, moment=lambda now_ns: Moment(now_ns, now_ns))
 
 
 class MilvusUser(RecordingUser):

@@ -38,6 +38,8 @@ class RecordingUser(User):  # type: ignore[misc]
     def __init__(self, environment: Any) -> None:
         super().__init__(environment)
         self._sink: Sink = self.sink or _LocustSink(self)
+        if self.sink is not None and _listened_to(environment):
+            self._sink = _BothSinks(self.sink, _LocustSink(self))
         self._due_ns = 0
         self._first = False
 
@@ -86,6 +88,8 @@ class _LocustChannel:
         pass
 
     def finished(self, moment: Moment, start_ns: int, end_ns: int, reply: Result) -> None:
+        if not _listened_to(self._user.environment):
+            return
         self._user.environment.events.request.fire(
             request_type=self._method,
             name=self._name,
@@ -96,3 +100,31 @@ class _LocustChannel:
             exception=None if reply.error is None else LocustError(reply.error),
             start_time=time.time() - (end_ns - start_ns) / 1e9,
         )
+
+
+class _BothSinks:
+    """Under the harness, when the scenario listens to Locust's request event too."""
+
+    def __init__(self, recorder: Sink, locust: Sink) -> None:
+        self._recorder, self._locust = recorder, locust
+
+    def channel(self, method: str, name: str) -> Channel:
+        return _BothChannels(self._recorder.channel(method, name), self._locust.channel(method, name))
+
+    def value(self, metric: str, value: float, tags: dict[str, Any], due_ns: int) -> None:
+        self._recorder.value(metric, value, tags, due_ns)
+
+
+class _BothChannels:
+    def __init__(self, recorder: Channel, locust: Channel) -> None:
+        self.sent, self.retried = recorder.sent, recorder.retried
+        self._recorder, self._locust = recorder, locust
+
+    def finished(self, moment: Moment, start_ns: int, end_ns: int, reply: Result) -> None:
+        self._recorder.finished(moment, start_ns, end_ns, reply)
+        self._locust.finished(moment, start_ns, end_ns, reply)
+
+
+def _listened_to(environment: Any) -> bool:
+    """Whether anybody waits for Locust's request event, which costs as much as the request."""
+    return bool(environment.events.request._handlers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -13,6 +14,7 @@ from harness.results.rundir import RunDir
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that it clears up
     plan = LoadPlan(
         str(Path(__file__).with_name("own_user.py")), 0.0, 0, 600 * 10**9, sys.argv[1],
         executor="constant-users", users=int(sys.argv[2]), env={"KIND": os.environ["KIND"]},

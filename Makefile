@@ -39,7 +39,7 @@ lint: install  ## ruff, mypy, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-prove: prove-cleanup prove-main prove-cold prove-statistics prove-documents prove-faults prove-versions prove-docker  ## every proof; long, never in CI
+prove: prove-cleanup prove-main prove-cold prove-statistics prove-documents prove-faults prove-versions prove-docker prove-load  ## every proof; long, never in CI
 
 prove-cleanup: install services  ## 50 kills at random moments, 50 times nothing left
 	$(BIN)/python -m tests.proofs.cleanup --kills 50 --out results/proofs/cleanup.json
@@ -58,6 +58,9 @@ prove-documents: install  ## ten thousand mutated documents of each kind: accept
 
 prove-faults: install services  ## the proxy's cost, the latency's exactness; every fault undone, its process killed at random moments
 	$(BIN)/python -m tests.proofs.faults --rounds 10 --trials 20 --out results/proofs/faults.json
+
+prove-load: install services  ## the load engine's cost beside wrk, k6, k9-load, FastHttpUser and pymilvus; punctuality, percentiles, recorder
+	$(BIN)/python -m tests.proofs.load --rounds 5 --out results/proofs/load.json
 
 prove-versions: install services  ## configuration, rules and a run on the current Prometheus and Alertmanager, compiled for it
 	$(BIN)/python -m tests.proofs.versions --out results/proofs/versions.json
@@ -97,4 +100,4 @@ $(UV):
 clean:  ## remove the environment and caches of this checkout (not the tools in the user's cache)
 	rm -rf .venv .tools .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
-.PHONY: help slo test test-docker doctor unit lint prove prove-cleanup prove-main prove-cold prove-statistics prove-documents prove-faults prove-versions prove-docker fault-catalogue snapshots lock install services clean
+.PHONY: help slo test test-docker doctor unit lint prove prove-cleanup prove-main prove-cold prove-statistics prove-documents prove-faults prove-versions prove-docker prove-load fault-catalogue snapshots lock install services clean

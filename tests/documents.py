@@ -20,6 +20,7 @@ from harness.model.validation import PROFILES, load_validations
 
 ROOT = Path(__file__).resolve().parent.parent
 EVERY_FIELD = Path(__file__).with_name("every_field.yaml")  # a validation with all that may stand in one
+EVERY_EXECUTOR = EVERY_FIELD.with_name("every_executor.yaml")
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,10 @@ def use_validation(path: Path) -> None:
             for fault in read_faults(validation, _stack()):
                 assert 0 <= fault.at_ns < fault.end_ns <= load.duration
                 assert orjson.loads(canonical(fault.as_dict())) == fault.as_dict()
-            plan = LoadPlan(
-                scenario=str(validation.scenario), rate=load.rate, warmup_ns=load.warmup, duration_ns=load.duration,
-                users=load.users, workers=load.workers, timeout_ns=load.timeout, executor=load.executor,
-            )  # fmt: skip
-            assert plan.arrivals >= 1
+            plan = load.plan(scenario=str(validation.scenario))
+            assert plan.arrivals >= 1 or plan.closed or plan.executor == "poisson"
+            assert plan.users_of(0) >= 1
+            assert LoadPlan.from_dict(orjson.loads(canonical(plan.as_dict()))) == plan
             written = validation.as_dict()
             assert orjson.loads(canonical(written)) == written
             for threshold, texts in zip(validation.thresholds, written["thresholds"], strict=True):
@@ -69,7 +69,7 @@ def _validations() -> tuple[Path, ...]:
 
 
 KINDS = {
-    "validation": Kind((*_validations(), EVERY_FIELD), use_validation),
+    "validation": Kind((*_validations(), EVERY_FIELD, EVERY_EXECUTOR), use_validation),
     "openslo": Kind(tuple(sorted((ROOT / "docs/openslo/valid").glob("*.yaml"))), use_openslo),
 }
 
@@ -79,4 +79,6 @@ def project_in(directory: Path) -> Path:
     shutil.copy(ROOT / "stack.yaml", directory)
     shutil.copytree(ROOT / "scenarios", directory / "scenarios", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "slos", directory / "slos")
+    (directory / "tests").mkdir()
+    shutil.copy(ROOT / "tests/arrivals.txt", directory / "tests")
     return directory / "slos" / "mutated.yaml"

@@ -12,6 +12,8 @@ from harness.cli.calibrate import calibrate
 from harness.cli.check import check
 from harness.cli.doctor import doctor
 from harness.cli.explain import explain
+from harness.cli.export import export
+from harness.cli.load import load
 from harness.cli.schema import schema
 from harness.core.errors import HarnessError
 from harness.core.outcome import exit_code
@@ -28,6 +30,8 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("verdict")(run.verdict)
 app.command("check")(check)
+app.command("load")(load)
+app.command("export")(export)
 app.command("doctor")(doctor)
 app.command("calibrate")(calibrate)
 app.command("explain")(explain)

@@ -21,6 +21,7 @@ def run(
     settings: list[str] = typer.Option([], "--set", help="Environment of a service: SERVICE.NAME=VALUE"),
     profile: str = typer.Option("pr", help="Length of the run: pr, nightly or release"),
     runtime: str = RUNTIME,
+    workers: int = typer.Option(0, min=0, max=64, help="Load worker processes; 0: as many as the validation says"),
     results: Path = typer.Option(Path("results"), help="Where run directories go"),
     reuse: bool = typer.Option(True, help="Take a stack that `harness stack up` left running"),
     allow_unvalidated: list[str] = typer.Option([], help="A validation that may end not-validated; recorded"),
@@ -41,6 +42,7 @@ def run(
     """
     from rich.console import Console
 
+    from harness.gate.plan import with_workers
     from harness.gate.run import plan, refuse
     from harness.gate.run import run as run_planned
     from harness.gate.session import Session
@@ -58,7 +60,7 @@ def run(
     planned: list[Planned] = []
     for file in files:
         try:
-            planned += plan(file, profile)
+            planned += [with_workers(one, workers) for one in plan(file, profile)]
         except HarnessError as error:
             done = refuse(file, error, session)
             console.print(error.render(), markup=False, soft_wrap=True)

@@ -8,8 +8,8 @@ from typing import Any
 
 from harness.core.duration import format_duration
 from harness.model.load import STEADY
+from harness.model.load_spec import Load
 from harness.model.threshold import Threshold
-from harness.model.validation import Load
 from harness.results.samples import SampleTail
 from harness.results.series import Series
 from harness.slo.breach import SECOND, Course, courses

@@ -15,6 +15,7 @@ from harness.faults.making import make
 from harness.gate.catalogue_client import clients, seconds_of_windows, timeline
 from harness.gate.catalogue_logs import LogWatch, summary
 from harness.gate.catalogue_metrics import most_changed
+from harness.gate.environment import scenario_environment
 from harness.load.engine import LoadEngine
 from harness.model.events import Event, FaultEvent
 from harness.model.load import LoadPlan
@@ -135,13 +136,9 @@ def _plan(stack: Stack, scenario: Path, lengths: Lengths) -> LoadPlan:
         warmup_ns=int(lengths.warmup * 1e9),
         duration_ns=int(seconds * 1e9),
         host=f"http://{stack.address(stack.file.spec.target)}",
-        env={f"SLO_ARTEFACT_{one.upper().replace('-', '_')}": str(stack.artefact(one)) for one in _artefacts(stack)},
+        env=scenario_environment(stack),
         timeout_ns=int(TIMEOUT * 1e9),
     )
-
-
-def _artefacts(stack: Stack) -> list[str]:
-    return list(stack.file.spec.artefacts)
 
 
 def _logged(stack: Stack) -> LoggedStack:

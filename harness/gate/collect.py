@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from harness.slo.counts import EVIDENCE
 from harness.slo.objectives import Window, collect_objective
 from harness.stack.runtime import Stack
 from harness.telemetry.alerts import copy_notifications
-from harness.telemetry.counters import read_counters, read_idle
+from harness.telemetry.counters import missing, present_counters, read_idle
 from harness.telemetry.metrics import PrometheusStore
 from harness.telemetry.targets import await_targets
 from harness.telemetry.traces import copy_spans
@@ -52,26 +53,20 @@ class Collector:
                 error = {"slug": "service-unavailable", "cause": why.cause, "outcome": Outcome.NOT_VALIDATED}
                 self._counters[name] = {"service": counter.service, "series": counter.series, "error": error}
         for service, names in self._counted().items():
-            series = [stack.file.spec.counters[name].series for name in names]
-            read = read_idle(partial(read_counters, stack.metrics_url(service), series))
-            for name, one in zip(names, series, strict=True):
-                self._counters[name] = {"service": service, "series": one, "before": read[one]}
+            for name in names:
+                self._counters[name] = {"service": service, "series": stack.file.spec.counters[name].series}
+        for names, read in self._read():
+            if isinstance(read, HarnessError):
+                raise read
+            self._note("before", names, read)
         unread = {"slug": "not-collected", "cause": "the run ended before the counter was read again"}
         self._run.write(EVIDENCE, {name: {"error": unread, **one} for name, one in self._counters.items()})
 
     def after(self, objectives: Sequence[Objective], window: Window) -> None:
         """Read the counters again, ask the metrics store, copy the spans of the load."""
         stack = self._stack
-        for service, names in self._counted().items():
-            series = [self._counters[name]["series"] for name in names]
-            try:
-                read = read_idle(partial(read_counters, stack.metrics_url(service), series))
-            except HarnessError as error:
-                for name in names:
-                    self._counters[name]["error"] = {"slug": error.slug, "cause": error.cause}
-            else:
-                for name, one in zip(names, series, strict=True):
-                    self._counters[name]["after"] = read[one]
+        for names, read in self._read():
+            self._note("after", names, read)
         self._run.write(EVIDENCE, self._counters)
         if objectives and (url := self._store()):
             store = PrometheusStore(url)
@@ -113,6 +108,32 @@ class Collector:
             _copy_tail(path, self._run.logs / path.name, self._log_start.get(path, 0) if structured else 0)
         seconds = {**self._seconds, "in_all": self._since_began()}
         self._run.write("run.json", circumstances(stack, self._began_wall, seconds, self._idle_bytes))
+
+    def _read(self) -> list[tuple[list[str], dict[str, float] | HarnessError]]:
+        """For each service the names whose counters it keeps, and what those that are there say, or why none does. All
+        services are waited for at once."""
+
+        def one(service: str, names: list[str]) -> dict[str, float] | HarnessError:
+            series = [self._counters[name]["series"] for name in names]
+            try:
+                return read_idle(partial(present_counters, self._stack.metrics_url(service), series))
+            except HarnessError as error:
+                return error
+
+        counted = self._counted()
+        with ThreadPoolExecutor(max(1, len(counted))) as pool:
+            return list(zip(counted.values(), pool.map(one, counted, counted.values()), strict=True))
+
+    def _note(self, when: str, names: list[str], read: dict[str, float] | HarnessError) -> None:
+        """A counter that is not there is an error of that name alone: who sends no such request does not miss it."""
+        for name in names:
+            counter = self._counters[name]
+            error = read if isinstance(read, HarnessError) else None
+            if not isinstance(read, HarnessError) and counter["series"] in read:
+                counter[when] = read[counter["series"]]
+                continue
+            error = error or missing(self._stack.metrics_url(counter["service"]), counter["series"])
+            counter["error"] = {"slug": error.slug, "cause": error.cause}
 
     def _since_began(self) -> float:
         return (mono_ns() - self._began_ns) / 1e9

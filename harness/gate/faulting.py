@@ -16,7 +16,7 @@ from harness.core.errors import HarnessError
 from harness.faults.fault import Fault
 from harness.gate.faults import PlannedFault, touched
 from harness.model.events import Event, FaultEvent, LogEvent
-from harness.model.validation import Load
+from harness.model.load_spec import Load
 from harness.results.events import EventWriter
 from harness.results.rundir import RunDir
 from harness.slo.faults import FAULTS_EVIDENCE, SCHEMA

@@ -47,6 +47,13 @@ def plan(path: Path, profile: str = "pr") -> list[Planned]:
     return planned
 
 
+def with_workers(planned: Planned, workers: int) -> Planned:
+    """The same with so many load workers; 0: with as many as it says itself."""
+    if workers:
+        planned.validation.load = replace(planned.validation.load, workers=workers)
+    return planned
+
+
 def _with_targets(validation: Validation, objectives: Sequence[Objective]) -> tuple[Objective, ...]:
     """The objectives with the targets of the profile in place of their own. Raises UsageError, located."""
     named = {objective.id.removeprefix("objectives/"): objective for objective in objectives}

@@ -5,36 +5,40 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from harness.core.duration import format_duration
 from harness.gate.faults import PlannedFault
 from harness.gate.forecast import Forecast
 from harness.gate.plan import Planned
-from harness.model.load import LoadPlan
+from harness.model.load import RATED, LoadPlan
+from harness.model.load_spec import Load
 from harness.model.openslo_objective import Objective
 from harness.model.threshold import Threshold
-from harness.model.validation import Load
+from harness.model.timetable import Stage
 from harness.results.earlier import EarlierRuns, steady_arrivals
 from harness.slo.demand import Demand, objective_demand, threshold_demand
 from harness.slo.unavailable import jobs_read
 
+MOST_LOOKS = 2000  # at windows of a load that changes
 _SECOND = 1_000_000_000
-State = Literal["can be decided", "a fact", "by scatter", "cannot be decided"]
+State = Literal["can be decided", "a fact", "by scatter", "by users", "cannot be decided"]
+_KINDS: Mapping[str, State] = {"counted": "can be decided", "fact": "a fact", "scatter": "by scatter"}
 
 
 @dataclass(frozen=True, slots=True)
 class Promise:
     """One threshold or objective.
 
-    planned: about how many samples there will be, of each window if `window_seconds` is set; wanted: how many, none
-    of them a miss, it takes; why: it cannot be decided; queries: as they are sent; scrapes: job -> how many scrapes the
-    steady phase will see, as far as that is known.
+    planned: about how many samples there will be, of each window if `window_seconds` is set, None where users make as
+    many as the system lets them; wanted: how many, none of them a miss, it takes; why: it cannot be decided; queries:
+    as they are sent; scrapes: job -> how many scrapes the steady phase will see, as far as that is known.
     """
 
     name: str
     state: State
-    planned: int
+    planned: int | None
     wanted: int
     why: str = ""
     window_seconds: int | None = None
@@ -44,11 +48,12 @@ class Promise:
 
 @dataclass(frozen=True, slots=True)
 class PlannedPhase:
-    """seconds: its length; arrivals: of the timetable; judged: whether promises speak of it."""
+    """seconds: its length; arrivals: of the timetable, None where there is none; judged: whether promises speak of
+    it."""
 
     name: str
     seconds: float
-    arrivals: int
+    arrivals: int | None
     judged: bool
 
 
@@ -66,8 +71,9 @@ class PreviewedFault:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """One validation as it would run. sampled: whether an earlier run told how many samples an arrival makes; seconds:
-    of a run beside starting the stack, None where no earlier run tells."""
+    """One validation as it would run. rate: arrivals a second, on the average of the steady phase, None where users
+    make them; shape: of the load, in words; sampled: whether an earlier run told how many samples an arrival makes;
+    seconds: of a run beside starting the stack, None where no earlier run tells."""
 
     name: str
     path: str
@@ -76,7 +82,8 @@ class Preview:
     stack: str
     needs: tuple[str, ...]
     executor: str
-    rate: float
+    rate: float | None
+    shape: str
     users: int
     workers: int
     phases: tuple[PlannedPhase, ...]
@@ -110,6 +117,7 @@ def preview(
     """scrape_seconds: by job, {} where not known; too_tight: id of a threshold -> why this machine cannot show it."""
     validation = planned.validation
     load = validation.load
+    plan = load.plan()
     ratios = earlier.samples_per_arrival(validation.name)
     rest = earlier.rest_seconds()
     return Preview(
@@ -120,16 +128,17 @@ def preview(
         planned.stack.metadata.name,
         tuple(sorted(planned.needs)),
         load.executor,
-        load.rate,
-        users_of(load),
+        _rate(plan),
+        _shape(load),
+        plan_users(plan),
         load.workers,
-        _phases(load),
+        _phases(plan),
         tuple(_fault(one) for one in planned.faults),
         tuple(
-            _threshold(one, load, ratios.get(one.selector_text, 1.0), too_tight.get(one.id, ""))
+            _threshold(one, plan, ratios.get(one.selector_text, 1.0), too_tight.get(one.id, ""))
             for one in validation.thresholds
         ),
-        tuple(_objective(one, load, planned.stack.spec.scrape, scrape_seconds) for one in planned.objectives),
+        tuple(_objective(one, plan, planned.stack.spec.scrape, scrape_seconds) for one in planned.objectives),
         forecast,
         bool(ratios),
         None if rest is None else rest + (load.warmup + load.duration) / _SECOND,
@@ -137,15 +146,41 @@ def preview(
 
 
 def users_of(load: Load) -> int:
-    """How many users stand ready in all."""
-    return LoadPlan("", load.rate, load.warmup, load.duration, users=load.users).users_of(0)
+    """How many users stand ready in all, or at most if their number changes."""
+    return plan_users(load.plan())
 
 
-def _phases(load: Load) -> tuple[PlannedPhase, ...]:
-    steady = steady_arrivals(load.rate, load.warmup, load.duration)
-    every = steady_arrivals(load.rate, 0, load.warmup + load.duration)
-    warmup = (PlannedPhase("warmup", load.warmup / _SECOND, every - steady, False),) if load.warmup else ()
-    return (*warmup, PlannedPhase("steady", load.duration / _SECOND, steady, True))
+def plan_users(plan: LoadPlan) -> int:
+    """As `users_of`."""
+    return sum(plan.users_of(worker) for worker in range(plan.workers))
+
+
+def _rate(plan: LoadPlan) -> float | None:
+    if plan.executor in RATED:
+        return plan.rate
+    arrivals = steady_arrivals(plan)
+    return None if arrivals is None else arrivals / (plan.duration_ns / _SECOND)
+
+
+def _shape(load: Load) -> str:
+    """As `60/s`, or `0/s, 200/s in 10s, 200/s in 45s`."""
+    each = "/s" if load.executor == "ramping-arrival-rate" else " users"
+    if load.stages:
+        return ", ".join([f"{load.start:g}{each}", *(f"{one.target:g}{each} {_within(one)}" for one in load.stages)])
+    if load.executor == "replay":
+        return Path(load.file).name + (f" {load.speed:g} times as fast" if load.speed != 1 else "")
+    return f"{load.rate:g}/s" if load.rate else ""
+
+
+def _within(stage: Stage) -> str:
+    return f"in {format_duration(stage.duration_ns)}" if stage.duration_ns else "at once"
+
+
+def _phases(plan: LoadPlan) -> tuple[PlannedPhase, ...]:
+    steady = steady_arrivals(plan)
+    before = None if steady is None else plan.arrivals - steady
+    warmup = (PlannedPhase("warmup", plan.warmup_ns / _SECOND, before, False),) if plan.warmup_ns else ()
+    return (*warmup, PlannedPhase("steady", plan.duration_ns / _SECOND, steady, True))
 
 
 def _fault(fault: PlannedFault) -> PreviewedFault:
@@ -154,14 +189,14 @@ def _fault(fault: PlannedFault) -> PreviewedFault:
     return PreviewedFault(fault.id, fault.made.name, fault.target, at, length, given)
 
 
-def _threshold(threshold: Threshold, load: Load, ratio: float, too_tight: str) -> Promise:
+def _threshold(threshold: Threshold, plan: LoadPlan, ratio: float, too_tight: str) -> Promise:
     demand = threshold_demand(threshold)
     window = threshold.window_seconds
-    length = window * _SECOND if window is not None else load.duration
-    arrivals = steady_arrivals(load.rate, load.warmup, load.duration)
-    planned = round((min(arrivals, load.rate * window) if window is not None else arrivals) * ratio)
+    length = window * _SECOND if window is not None else plan.duration_ns
+    arrivals = _least_in(plan, length)
+    planned = None if arrivals is None else round(arrivals * ratio)
     name = f"{threshold.selector_text} {threshold.condition_text}"
-    state, why = _state(demand, planned, load.rate * ratio, "widen the window" if window else "lengthen duration")
+    state, why = _state(demand, planned, (_rate(plan) or 0) * ratio, "widen the window" if window else _longer(plan))
     estimated = demand.kind == "scatter" or (demand.kind == "counted" and threshold.quantile is not None)
     if estimated and length < 2 * _SECOND:
         state = "cannot be decided"
@@ -171,30 +206,48 @@ def _threshold(threshold: Threshold, load: Load, ratio: float, too_tight: str) -
     return Promise(name, state, planned, demand.samples, why, window)
 
 
-def _state(demand: Demand, planned: int, per_second: float, longer: str) -> tuple[State, str]:
+def _longer(plan: LoadPlan) -> str:
+    return "lengthen the stages" if plan.stages else "lengthen duration"
+
+
+def _least_in(plan: LoadPlan, length_ns: int) -> float | None:
+    """The fewest arrivals that are to be expected in any stretch of the steady phase that is so long."""
+    arrivals = steady_arrivals(plan)
+    if arrivals is None or length_ns >= plan.duration_ns:
+        return arrivals
+    if plan.executor in RATED:
+        return min(arrivals, plan.rate * length_ns / _SECOND)
+    last = plan.length_ns - length_ns
+    begins = range(plan.warmup_ns, last + 1, max(_SECOND, (last - plan.warmup_ns) // MOST_LOOKS))
+    return min(plan.arrivals_in(begin, begin + length_ns) for begin in begins)
+
+
+def _state(demand: Demand, planned: int | None, per_second: float, longer: str) -> tuple[State, str]:
     if demand.kind in ("never", "mismatch"):
         return "cannot be decided", demand.why
+    if planned is None:
+        return ("by users", "") if demand.kind == "counted" else (_KINDS[demand.kind], "")
     if planned < demand.samples and demand.kind != "scatter":
-        length = format_duration(math.ceil(demand.samples / per_second) * _SECOND)
-        return "cannot be decided", f"{planned} samples, needs {demand.samples}; {longer} to {length}"
-    return {"counted": "can be decided", "fact": "a fact", "scatter": "by scatter"}[demand.kind], ""  # type: ignore[return-value]
+        to = f" to {format_duration(math.ceil(demand.samples / per_second) * _SECOND)}" if per_second else ""
+        return "cannot be decided", f"{planned} samples, needs {demand.samples}; {longer}{to}"
+    return _KINDS[demand.kind], ""
 
 
 def _objective(
-    objective: Objective, load: Load, jobs: Mapping[str, str], scrape_seconds: Mapping[str, float]
+    objective: Objective, plan: LoadPlan, jobs: Mapping[str, str], scrape_seconds: Mapping[str, float]
 ) -> Promise:
     """A ratio's events are taken to be one an arrival. Samples, queries and scrapes are those of one sliding window or
     slice, where it is judged by them; of time slices it is their number that counts."""
     demand = objective_demand(objective)
-    length_ns = objective.part_ns or load.duration
+    length_ns = objective.part_ns or plan.duration_ns
     part = "a slice" if objective.slices else "a window" if objective.sliding_ns else "the steady phase"
-    longer = "lengthen duration" if objective.part_ns is None else f"lengthen {part.removeprefix('a ')}"
-    planned = steady_arrivals(load.rate, load.warmup, load.duration)
-    if objective.sliding_ns is not None:
-        planned = min(planned, round(load.rate * length_ns / _SECOND))
+    longer = _longer(plan) if objective.part_ns is None else f"lengthen {part.removeprefix('a ')}"
+    planned = steady_arrivals(plan)
+    if objective.sliding_ns is not None and planned is not None:
+        planned = round(_least_in(plan, length_ns) or 0)
     elif objective.slices is not None and objective.slices.value is not None:
-        planned = math.ceil(load.duration / length_ns)
-    state, why = _state(demand, planned, load.rate, longer)
+        planned = math.ceil(plan.duration_ns / length_ns)
+    state, why = _state(demand, planned, _rate(plan) or 0, longer)
     queries = {role: query.render(length_ns) for role, query in objective.queries.items()}
     read = jobs_read(objective, jobs) or list(jobs)
     steady = length_ns / _SECOND

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from harness.core.errors import HarnessError
 from harness.core.outcome import Outcome
 from harness.gate.breach import BreachWatch, told
 from harness.gate.collect import Collector
+from harness.gate.environment import scenario_environment
 from harness.gate.faulting import FaultRun
 from harness.gate.faults import refuse_impossible_faults
 from harness.gate.machine import machine_watched
@@ -92,7 +94,7 @@ def _measure(planned: Planned, session: Session, run: RunDir, writer: EventWrite
     refuse_without(stack.file, planned.needs, stack.unavailable, f"validation {planned.validation.name}")
     refuse_impossible_faults(planned.faults, stack.file, stack.unavailable)
     collector = Collector(stack, run, began, began_wall)
-    engine = LoadEngine(_load_plan(planned.validation, stack), run)
+    engine = LoadEngine(_load_plan(planned.validation, stack, run), run)
     try:
         engine.prepare()
         collector.before()
@@ -130,19 +132,19 @@ def _drive(
     timeline = Timeline.planned(origin - mono_ns() + wall_ns(), load.warmup, load.duration)
     run.write(PHASES_EVIDENCE, timeline.as_dict())  # as declared, for a run that does not get to its end
     with faults.during(origin, writer) if faults else nullcontext():
-        _follow(engine, timeline, run, writer, watch, faults)
+        follow(engine, timeline, run, writer, watch, faults)
     timeline = timeline.ended(engine.length_ns, mono_ns() - origin)
     run.write(PHASES_EVIDENCE, timeline.as_dict())
     return timeline
 
 
-def _follow(
+def follow(
     engine: LoadEngine,
     timeline: Timeline,
     run: RunDir,
     writer: EventWriter,
-    watch: BreachWatch | None,
-    faults: FaultRun | None,
+    watch: BreachWatch | None = None,
+    faults: FaultRun | None = None,
 ) -> None:
     """Tell what happens until the load has ended; end it early where a breach is seen."""
     phase, since = "", mono_ns()
@@ -167,20 +169,15 @@ def _follow(
         writer.emit(PhaseEvent(phase, "end", (mono_ns() - since) / 1e9))
 
 
-def _load_plan(validation: Validation, stack: Stack) -> LoadPlan:
-    load = validation.load
-    artefacts = stack.file.spec.artefacts
-    return LoadPlan(
+def _load_plan(validation: Validation, stack: Stack, run: RunDir) -> LoadPlan:
+    more = {}
+    if validation.load.file:  # as it is now, and kept for whoever reads the run
+        more["file"] = str(shutil.copyfile(validation.load.file, run.path.resolve() / "load-arrivals.txt"))
+    return validation.load.plan(
         scenario=str(validation.scenario),
-        executor=load.executor,
-        rate=load.rate,
-        warmup_ns=load.warmup,
-        duration_ns=load.duration,
-        users=load.users,
-        workers=load.workers,
         host=f"http://{stack.address(stack.file.spec.target)}",
-        env={f"SLO_ARTEFACT_{name.upper().replace('-', '_')}": str(stack.artefact(name)) for name in artefacts},
-        timeout_ns=load.timeout,
+        env=scenario_environment(stack),
+        **more,
     )
 
 

@@ -8,8 +8,10 @@ from typing import Any
 from harness.load.sample_file import SampleFile
 from harness.model.histogram import Histogram
 from harness.model.load import LoadPlan
+from harness.results.tally import TallyFile
 
 ON_TIME_NS = 1_000_000
+_FOLD_AT = 1000
 _SECOND = 1_000_000_000
 
 
@@ -20,8 +22,17 @@ class _Bin:
     on_time: int = 0
     dropped: int = 0
     starved: int = 0
-    lateness: list[int] = field(default_factory=list)
-    waited: list[int] = field(default_factory=list)
+    late: list[int] = field(default_factory=list)
+    wait: list[int] = field(default_factory=list)
+    lateness: Histogram = field(default_factory=Histogram)
+    waited: Histogram = field(default_factory=Histogram)
+
+    def fold(self) -> None:
+        """A thousand at a time, so that no second ends with a pause."""
+        self.lateness.record(self.late)
+        self.waited.record(self.wait)
+        self.late.clear()
+        self.wait.clear()
 
 
 class ArrivalLog:
@@ -29,13 +40,15 @@ class ArrivalLog:
 
     lateness: from the schedule to the dispatcher's waking, which is the generator's own; waited: from there to a free
     user, which is the system's (its replies keep the users). An arrival that found none is starved.
+    tally: where they are counted at once.
     """
 
-    def __init__(self, plan: LoadPlan) -> None:
+    def __init__(self, plan: LoadPlan, tally: TallyFile | None = None) -> None:
         self._plan = plan
         self._bins: dict[tuple[int, str], _Bin] = {}
         self._last: tuple[int, int, _Bin] = (0, 0, _Bin())  # the bin of the last arrival, and where it begins and ends
         self.origin_ns = 0
+        self._tally = tally
         self.started_total = 0
         self.dropped_total = 0
 
@@ -44,12 +57,18 @@ class ArrivalLog:
         found = self._bin(due_ns)
         found.scheduled += 1
         found.on_time += lateness_ns <= ON_TIME_NS
-        found.lateness.append(lateness_ns)
+        found.late.append(lateness_ns)
+        if len(found.late) >= _FOLD_AT:
+            found.fold()
+        if self._tally is not None:
+            self._tally.dispatched(due_ns - self.origin_ns)
 
     def started(self, due_ns: int) -> None:
         """A user took it."""
         self._bin(due_ns).started += 1
         self.started_total += 1
+        if self._tally is not None:
+            self._tally.started()
 
     def starved(self, due_ns: int) -> None:
         """No user was free."""
@@ -57,7 +76,10 @@ class ArrivalLog:
 
     def waited(self, due_ns: int, wait_ns: int) -> None:
         """A starved one was taken after all."""
-        self._bin(due_ns).waited.append(wait_ns)
+        found = self._bin(due_ns)
+        found.wait.append(wait_ns)
+        if len(found.wait) >= _FOLD_AT:
+            found.fold()
 
     def dropped(self, due_ns: int) -> None:
         """The queue of those that wait was full."""
@@ -86,14 +108,12 @@ class ArrivalLog:
 
 
 def _fields(found: _Bin) -> dict[str, Any]:
-    lateness, waited = Histogram(), Histogram()
-    lateness.record(found.lateness)
-    waited.record(found.waited)
+    found.fold()
     return {
         "started": found.started,
         "on_time_1ms": found.on_time,
         "dropped": found.dropped,
         "starved": found.starved,
-        "lateness": lateness.as_dict(),
-        "waited": waited.as_dict(),
+        "lateness": found.lateness.as_dict(),
+        "waited": found.waited.as_dict(),
     }

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from itertools import takewhile
+from heapq import merge
+from itertools import chain, takewhile
 from typing import Any
 
 from harness.core.timer import AbsoluteTimer
@@ -96,6 +97,16 @@ class Dispatcher:
             return
         self._timer.arm(self._next)
         self._watcher.start(self._on_time)
+
+    def add(self, dues: Iterator[int]) -> None:
+        """Work through these too (CLOCK_MONOTONIC ns, ascending). What is past due goes out at once."""
+        left = self._dues if self._next is None else chain([self._next], self._dues)
+        self._dues = merge(left, dues)
+        self._next = next(self._dues, None)
+        if self._next is not None:
+            self.finished = False
+            self._timer.arm(self._next)
+            self._watcher.start(self._on_time)
 
     def end_at(self, moment: int) -> int:
         """Dispatch nothing that is due at `moment` (CLOCK_MONOTONIC ns) or later; what waits for a user still goes

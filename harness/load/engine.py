@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import selectors
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from harness.core.clock import mono_ns
 from harness.core.errors import HarnessError, Location, UsageError
-from harness.load.worker_process import WorkerProcess
+from harness.load.crew import Crew, LocalCrew, Member
+from harness.load.losses import Losses
 from harness.model.events import LoadTick
 from harness.model.load import LoadPlan
 from harness.results.rundir import RunDir
@@ -18,6 +18,7 @@ from harness.results.rundir import RunDir
 LEAD_NS = 200_000_000  # from telling the workers to the first arrival
 END_LEAD_NS = 100_000_000  # from telling them to the end of their timetables
 PREPARE_SECONDS = 60.0
+_OVER = ("ended", "died")
 SILENCE_SECONDS = 30.0  # a worker that says nothing for longer is taken for hung; it speaks every second
 
 
@@ -26,17 +27,20 @@ class LoadEngine:
     end_early while ticks come.
 
     plan.host may be "" if it is given to `start` instead, so that a scenario can be checked while its target starts.
+    crew: the workers, by default processes of this machine. With plan.rebalance those that are left send what one that
+    died had still to send.
     """
 
-    def __init__(self, plan: LoadPlan, run: RunDir) -> None:
+    def __init__(self, plan: LoadPlan, run: RunDir, crew: Crew | None = None) -> None:
         self._plan = plan
         self._run = run
-        self._workers: list[WorkerProcess] = []
-        self._selector = selectors.DefaultSelector()
+        self._crew = crew or LocalCrew(run)
+        self._losses = Losses(plan, run)
+        self._workers: Sequence[Member] = ()
 
     @property
     def pids(self) -> list[int]:
-        """The worker processes'."""
+        """The worker processes'; of one on another machine 0."""
         return [worker.pid for worker in self._workers]
 
     def prepare(self) -> None:
@@ -45,16 +49,7 @@ class LoadEngine:
         Raises UsageError scenario-import-failed (located if possible), scenario-empty; HarnessError worker-failed.
         """
         self._run.write("load-plan.json", self._plan.as_dict())
-        for index in range(self._plan.workers):
-            name = f"load-{index}"
-            worker = WorkerProcess(
-                self._run.path / "load-plan.json",
-                index,
-                self._run.load / f"{name}.jsonl",
-                self._run.logs / f"{name}.log",
-            )
-            self._workers.append(worker)
-            self._selector.register(worker.output, selectors.EVENT_READ, worker)
+        self._workers = self._crew.start(self._plan)
         self._await("imported")
         if self._plan.host:
             self._ready(self._plan.host)
@@ -77,22 +72,24 @@ class LoadEngine:
     def ticks(self) -> Iterator[LoadTick]:
         """One LoadTick a second, summed over workers, until all have ended. Raises HarnessError worker-died."""
         told = 0
-        while not all(worker.stage == "ended" for worker in self._workers):
+        while not all(worker.stage in _OVER for worker in self._workers):
             for worker, message in self._messages(SILENCE_SECONDS, started=True):
                 if "tick" in message:
                     worker.tick, worker.seconds = message["tick"], worker.seconds + 1
                 elif "end" in message:
                     worker.stage, worker.length_ns = "ended", message["length"]
-            running = [worker.seconds for worker in self._workers if worker.stage != "ended"]
+            running = [worker.seconds for worker in self._workers if worker.stage not in _OVER]
             slowest = min(running) if running else max((worker.seconds for worker in self._workers), default=0)
             if slowest > told:
                 told = slowest
                 yield self._sum()
+        self._losses.write(self.length_ns)
 
     @property
     def settled(self) -> int:
         """How many whole seconds since the origin there are whose arrivals have all been answered and written down."""
-        return min((worker.tick.get("settled", 0) for worker in self._workers), default=0)
+        alive = (worker for worker in self._workers if worker.stage != "died")
+        return min((worker.tick.get("settled", 0) for worker in alive), default=0)
 
     @property
     def length_ns(self) -> int:
@@ -103,7 +100,7 @@ class LoadEngine:
         """Send nothing more from now on. What is under way is answered and recorded, then the ticks end."""
         moment = mono_ns() + END_LEAD_NS
         for worker in self._workers:
-            if worker.stage != "ended":
+            if worker.stage not in _OVER:
                 worker.tell({"end_at": moment})
 
     def stop(self) -> None:
@@ -112,9 +109,8 @@ class LoadEngine:
             worker.terminate()
         for worker in self._workers:
             worker.reap()
-        self._selector.close()
-        self._workers.clear()
-        self._selector = selectors.DefaultSelector()
+        self._crew.close()
+        self._workers = ()
 
     def _ready(self, host: str) -> None:
         for worker in self._workers:
@@ -129,34 +125,37 @@ class LoadEngine:
                 if stage in message:
                     worker.stage = stage
 
-    def _messages(self, patience: float, *, started: bool) -> Iterator[tuple[WorkerProcess, dict[str, Any]]]:
+    def _messages(self, patience: float, *, started: bool) -> Iterator[tuple[Member, dict[str, Any]]]:
         """What the workers say next; patience: seconds that none may say anything.
 
-        Raises HarnessError worker-died when one ends unasked or hangs, and worker-failed before they are started.
+        Raises HarnessError worker-died when one ends unasked or hangs and nobody takes over, and worker-failed before
+        they are started.
         """
         deadline = time.monotonic() + patience
-        while not (ready := self._selector.select(timeout=max(0.0, deadline - time.monotonic()))):
+        while not (heard := self._crew.wait(deadline - time.monotonic())):
             if time.monotonic() >= deadline:
-                hung = next(worker for worker in self._workers if worker.stage != "ended")
+                hung = next(worker for worker in self._workers if worker.stage not in _OVER)
                 raise self._lost(hung, started, f"it has said nothing for {patience:.0f} s")
-        for key, _ in ready:
-            worker: WorkerProcess = key.data
-            for message in worker.messages():
+        for worker, messages in heard:
+            for message in messages:
                 yield worker, message
-            if worker.closed:
-                self._selector.unregister(worker.output)
-                if worker.stage != "ended":
-                    raise self._lost(worker, started, worker.ended_how())
+            if worker.closed and worker.stage not in _OVER:
+                how = worker.ended_how()
+                heirs = [one for one in self._workers if one is not worker and one.stage == "ready"]
+                if not (started and self._plan.rebalance and heirs):
+                    raise self._lost(worker, started, how)
+                worker.stage = "died"
+                self._losses.hand_over(worker, how, heirs)
 
-    def _lost(self, worker: WorkerProcess, started: bool, how: str) -> HarnessError:
-        cause = " | ".join([f"load worker {worker.name}: {how}", *worker.last_lines()])
+    def _lost(self, worker: Member, started: bool, how: str) -> HarnessError:
         self.stop()
         remedy = f"Read logs/{worker.name}.log in the run directory."
         if started:
-            return HarnessError("worker-died", cause, remedy)
-        return HarnessError("worker-failed", cause, remedy)
+            how = f"{how}: {self._losses.lost(worker.name)}"
+        cause = " | ".join([f"load worker {worker.name}: {how}", *worker.last_lines()])
+        return HarnessError("worker-died" if started else "worker-failed", cause, remedy)
 
-    def _refused(self, worker: WorkerProcess, failure: dict[str, Any]) -> HarnessError:
+    def _refused(self, worker: Member, failure: dict[str, Any]) -> HarnessError:
         self.stop()
         log = f"logs/{worker.name}.log"
         if failure["kind"] == "prepare":

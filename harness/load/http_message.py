@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import orjson
 
-_REMEMBERED = 4096
 _SAFE = "/?&=:@!$'()*+,;%~-._#[]"
 _AGENT = "slo-harness"
+_AT_ONCE = 64  # trace ids that are drawn together
+_PORTS = {"http": 80, "https": 443}
 
 
 class Target:
@@ -20,14 +22,20 @@ class Target:
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url if "//" in url else f"http://{url}")
-        if parts.scheme != "http":
-            raise ValueError(f"{url!r}: only http:// is supported, not {parts.scheme}://")
+        if parts.scheme not in _PORTS:
+            raise ValueError(f"{url!r}: only http:// and https:// are supported, not {parts.scheme}://")
         if not parts.hostname:
             raise ValueError(f"{url!r} names no host")
+        self.scheme = parts.scheme
+        self.tls = parts.scheme == "https"
         self.host = parts.hostname
-        self.port = parts.port or 80
+        self.port = parts.port or _PORTS[parts.scheme]
         self.netloc = parts.netloc.rpartition("@")[2]
         self.base = parts.path.rstrip("/")
+
+    @property
+    def origin(self) -> tuple[str, str, int]:
+        return self.scheme, self.host, self.port
 
 
 class Encoder:
@@ -36,52 +44,71 @@ class Encoder:
     def __init__(self, target: Target, *, trace: bool) -> None:
         self._target = target
         self._fixed = f"Host: {target.netloc}\r\nUser-Agent: {_AGENT}\r\nAccept: */*\r\n".encode("latin1")
-        self._known: dict[tuple[str, str], bytes] = {}
-        # seeded by the system, not by the plan: equal seeds must not give equal trace ids
-        self._bits: Callable[[int], int] | None = random.Random().getrandbits if trace else None
+        self._trace = trace
+        self._traces = _trace_lines()
         self._trace_id: int | None = None
 
     @contextmanager
     def one_trace(self) -> Iterator[str]:
         """Requests encoded in the block share a trace id, which it gives as 32 hexadecimal digits; blocks nest."""
         before = self._trace_id
-        bits = self._bits or random.Random().getrandbits
-        self._trace_id = before or bits(128) | 1
+        self._trace_id = before or int.from_bytes(os.urandom(16)) | 1
         try:
             yield f"{self._trace_id:032x}"
         finally:
             self._trace_id = before
 
-    def encode(
-        self, method: str, path: str, json: Any, data: bytes | str | None, headers: Mapping[str, str] | None
-    ) -> bytes:
-        """One request, head and body. Raises ValueError for a header that would break out of its line, TypeError for
-        JSON that cannot be encoded."""
-        message = self._known.get((method, path)) or self._start(method, path)
-        if self._bits is not None:
-            trace_id = self._trace_id or self._bits(128) | 1
-            message += b"traceparent: 00-%032x-%016x-01\r\n" % (trace_id, self._bits(64) | 1)
-        typed = False
-        if headers:
-            lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-            if lines.count("\r") != len(headers) or lines.count("\n") != len(headers):
-                raise ValueError("a header holds a line break")
-            message += lines.encode("latin1")
-            typed = any(name.lower() == "content-type" for name in headers)
-        if json is not None:
-            data = orjson.dumps(json, option=orjson.OPT_SERIALIZE_NUMPY)
-            if not typed:
-                message += b"Content-Type: application/json\r\n"
-        elif data is None:
-            return message + (b"\r\n" if method in ("GET", "HEAD", "DELETE") else b"Content-Length: 0\r\n\r\n")
-        body = data.encode() if isinstance(data, str) else data
-        return b"%bContent-Length: %d\r\n\r\n%b" % (message, len(body), body)
+    def trace_line(self) -> bytes:
+        """The header that makes the next request part of a trace, or nothing."""
+        if not self._trace:
+            return b""
+        if self._trace_id is None:
+            return next(self._traces)
+        return b"traceparent: 00-%032x-%016x-01\r\n" % (self._trace_id, random.SystemRandom().getrandbits(64) | 1)
 
-    def _start(self, method: str, path: str) -> bytes:
+    def head(self, method: str, path: str, headers: Mapping[str, str] | None = None, json: Any = None) -> Head:
+        """What all requests of this kind have in common; json: the body of those that bring none of their own. Raises
+        ValueError for what would break out of its line."""
         if not method.isalpha() or not path.startswith("/"):
             raise ValueError(f"{method} {path}: a path begins with /")
-        line = f"{method} {self._target.base}{quote(path, safe=_SAFE)} HTTP/1.1\r\n"
-        message = line.encode("ascii") + self._fixed
-        if len(self._known) < _REMEMBERED:
-            self._known[(method, path)] = message
-        return message
+        start = f"{method} {self._target.base}{quote(path, safe=_SAFE)} HTTP/1.1\r\n".encode("ascii") + self._fixed
+        lines = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
+        if lines.count("\r") != len(headers or {}) or lines.count("\n") != len(headers or {}):
+            raise ValueError("a header holds a line break")
+        typed = any(name.lower() == "content-type" for name in headers or {})
+        bodiless = method in ("GET", "HEAD", "DELETE")
+        return Head(self, start + lines.encode("latin1"), typed, bodiless, json)
+
+
+class Head:
+    """What requests of one method, path and headers begin with."""
+
+    __slots__ = ("_end", "_head", "_start", "_trace_line", "_typed")
+
+    def __init__(self, encoder: Encoder, head: bytes, typed: bool, bodiless: bool, json: Any) -> None:
+        self._trace_line = encoder.trace_line
+        self._head = head
+        self._typed = head if typed else head + b"Content-Type: application/json\r\n"
+        self._start, self._end = self._head, b"\r\n" if bodiless else b"Content-Length: 0\r\n\r\n"
+        if json is not None:
+            body = orjson.dumps(json, option=orjson.OPT_SERIALIZE_NUMPY)
+            self._start, self._end = self._typed, b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+
+    def message(self, json: Any = None, data: bytes | str | None = None) -> bytes:
+        """One request, head and body. Raises TypeError for JSON that cannot be encoded."""
+        if json is not None:
+            body = orjson.dumps(json, option=orjson.OPT_SERIALIZE_NUMPY)
+            return b"%b%bContent-Length: %d\r\n\r\n%b" % (self._typed, self._trace_line(), len(body), body)
+        if data is None:
+            return b"%b%b%b" % (self._start, self._trace_line(), self._end)
+        body = data.encode() if isinstance(data, str) else data
+        return b"%b%bContent-Length: %d\r\n\r\n%b" % (self._head, self._trace_line(), len(body), body)
+
+
+def _trace_lines() -> Iterator[bytes]:
+    """A trace of its own for each request; drawn from the system, not from the plan's seed: equal seeds must not give
+    equal trace ids."""
+    while True:
+        digits = os.urandom(24 * _AT_ONCE).hex().encode()
+        for at in range(0, len(digits), 48):
+            yield b"traceparent: 00-%b-%b-01\r\n" % (digits[at : at + 32], digits[at + 32 : at + 48])

@@ -1,14 +1,16 @@
 """What a worker has seen, kept as differences since the last flush and appended to its file once a second.
 
-On the way of a request there are list appends only; numpy sorts them into buckets, a thousand at a time.
+On the way of a request there are list appends only; numpy sorts them into buckets, a thousand at a time. What is kept
+does not grow with the number of requests, but with that of names and outcomes.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import struct
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +18,18 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.core.clock import mono_ns, wall_ns
-from harness.load.http_client import Moment
-from harness.load.reply import Reply
 from harness.load.sample_file import SampleFile
+from harness.load.sink import Moment, Result
 from harness.model.histogram import LARGEST, Histogram
 from harness.model.load import PHASES, WARMUP, LoadPlan
+from harness.results.tally import TallyFile
 
 FIXED_POINT = 1_000_000  # scenario metrics are kept in millionths
 MOST_SERIES = 1000  # names, and tag sets of scenario metrics; more means that a tag holds something like an id
+OK = "ok"  # the outcome of a reply without an error
 _FOLD_AT = 1000
+_FULL = 3 * _FOLD_AT
+_PACK = struct.Struct(f"{_FULL}q").pack
 _SECOND = 1_000_000_000
 _RESERVED = frozenset({"latency", "service_time", "errors", "requests", "sent", "retries", "exceptions", "arrivals"})
 _METRIC = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -63,36 +68,42 @@ class Clock:
 class RequestChannel:
     """Samples of one request name."""
 
-    def __init__(self, name: str, clock: Clock) -> None:
+    def __init__(self, name: str, clock: Clock, tally: memoryview[int]) -> None:
         self.name = name
-        self.totals = [0, 0, 0]  # sent, finished, failed, since the start
+        self.tally = tally  # sent, since the start: outlives a kill
         self._clock = clock
-        self._sent: list[int] = []
-        self._retried: list[int] = []
-        self._finished: dict[str, list[int]] = {}
+        self._sent = _Counted(clock)
+        self._retried = _Counted(clock)
+        self._ok: list[int] = []
+        self._finished: dict[str, list[int]] = {OK: self._ok}
+        self._folded: Counter[str] = Counter()
         self.histograms: dict[tuple[str, When], tuple[Histogram, Histogram]] = {}
 
+    @property
+    def totals(self) -> tuple[int, int]:
+        """(finished, failed) since the start."""
+        every = {outcome: self._folded[outcome] + len(rows) // 3 for outcome, rows in self._finished.items()}
+        return sum(every.values()), sum(every.values()) - every[OK]
+
     def sent(self, moment: Moment) -> None:
-        self._sent.append(moment.due_ns)
-        self.totals[0] += 1
+        self._sent.add(moment.due_ns)
+        self.tally[0] += 1
 
     def retried(self, moment: Moment) -> None:
-        self._retried.append(moment.due_ns)
+        self._retried.add(moment.due_ns)
 
-    def finished(self, moment: Moment, start_ns: int, end_ns: int, reply: Reply) -> None:
-        outcome = reply.error or "ok"
-        rows = self._finished.get(outcome)
-        if rows is None:
-            rows = self._finished[outcome] = []
+    def finished(self, moment: Moment, start_ns: int, end_ns: int, reply: Result) -> None:
+        error = reply.error
+        rows = self._ok if error is None else self._finished.setdefault(error, [])
         rows += (moment.due_ns, end_ns - moment.since_ns, end_ns - start_ns)
-        self.totals[1] += 1
-        self.totals[2] += reply.error is not None
-        if len(rows) >= 3 * _FOLD_AT:
-            self._fold(outcome, rows)
+        if len(rows) >= _FULL:
+            self._fold(error or OK, rows)
 
     def _fold(self, outcome: str, rows: list[int]) -> None:
-        table = np.array(rows, dtype=np.int64).reshape(-1, 3)
+        packed = _PACK(*rows) if len(rows) == _FULL else struct.pack(f"{len(rows)}q", *rows)
+        table = np.frombuffer(packed, dtype=np.int64).reshape(-1, 3)
         rows.clear()
+        self._folded[outcome] += len(table)
         for when, members in self._clock.groups(table[:, 0]):
             latency, service = self.histograms.setdefault((outcome, when), (Histogram(), Histogram()))
             latency.record(table[members, 1])
@@ -111,17 +122,43 @@ class RequestChannel:
             file.trend("service_time", tags, when, "ns", 1, service)
             file.counter("requests", tags, when, latency.count)
             failed, total = errors.get(when, (0, 0))
-            errors[when] = (failed + (outcome != "ok") * latency.count, total + latency.count)
+            errors[when] = (failed + (outcome != OK) * latency.count, total + latency.count)
             recent.merge(latency)
         for when, (failed, total) in errors.items():
             file.rate("errors", {"name": self.name}, when, failed, total)
-        for metric, dues in (("sent", self._sent), ("retries", self._retried)):
-            if dues:
-                for when, members in self._clock.groups(array := np.array(dues, dtype=np.int64)):
-                    file.counter(metric, {"name": self.name}, when, len(array[members]))
-                dues.clear()
+        for metric, counted in (("sent", self._sent), ("retries", self._retried)):
+            for when, count in counted.taken():
+                file.counter(metric, {"name": self.name}, when, count)
         self.histograms.clear()
         return recent
+
+
+class _Counted:
+    """How many there were in each second and phase."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._dues: list[int] = []
+        self._counts: Counter[When] = Counter()
+
+    def add(self, due_ns: int) -> None:
+        self._dues.append(due_ns)
+        if len(self._dues) >= _FOLD_AT:
+            self._fold()
+
+    def _fold(self) -> None:
+        array = np.array(self._dues, dtype=np.int64)
+        self._dues.clear()
+        for when, members in self._clock.groups(array):
+            self._counts[when] += len(array[members])
+
+    def taken(self) -> list[tuple[When, int]]:
+        """What is new since it was asked last."""
+        if self._dues:
+            self._fold()
+        found = list(self._counts.items())
+        self._counts.clear()
+        return found
 
 
 class ValueChannel:
@@ -161,6 +198,7 @@ class Recorder:
         self._path = path
         self._file: SampleFile | None = None
         self._clock = Clock(plan)
+        self.tally = TallyFile(path.with_suffix(".tally"))
         self._requests: dict[str, RequestChannel] = {}
         self._values: dict[tuple[str, tuple[tuple[str, str], ...]], ValueChannel] = {}
         self._exceptions: Counter[tuple[str, When]] = Counter()
@@ -189,7 +227,7 @@ class Recorder:
         if found is None:
             if len(self._requests) >= MOST_SERIES:
                 raise ValueError(f"more than {MOST_SERIES} request names; give {method} {name} a name= without its ids")
-            found = self._requests[name] = RequestChannel(name, self._clock)
+            found = self._requests[name] = RequestChannel(name, self._clock, self.tally.row(name))
         return found
 
     def value(self, metric: str, value: float, tags: Mapping[str, Any], due_ns: int) -> None:
@@ -215,16 +253,18 @@ class Recorder:
 
     def totals(self) -> tuple[int, int, int]:
         """(sent, finished, failed) requests so far; a task that raised counts as failed."""
-        sums = [sum(channel.totals[at] for channel in self._requests.values()) for at in range(3)]
-        return sums[0], sums[1], sums[2] + self.exceptions
+        every = [channel.totals for channel in self._requests.values()]
+        return self.tally.sent, sum(one[0] for one in every), sum(one[1] for one in every) + self.exceptions
 
-    def flush(self) -> None:
-        """Append what came since the last flush."""
+    def flush(self, breathe: Callable[[], None] = lambda: None) -> None:
+        """Append what came since the last flush. breathe: called between two series; others may record meanwhile."""
         recent = Histogram()
-        for request in self._requests.values():
+        for request in list(self._requests.values()):
             recent.merge(request.flush(self.file))
-        for value in self._values.values():
+            breathe()
+        for value in list(self._values.values()):
             value.flush(self.file)
+            breathe()
         for (task, when), count in self._exceptions.items():
             tags = {"name": task, "outcome": "exception"}
             self.file.rate("errors", tags, when, count, count)

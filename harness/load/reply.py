@@ -6,12 +6,35 @@ from typing import Any
 
 import orjson
 
+# every name that a request over HTTP can end under, but for http_<status>; docs/load-http.md says what each means
+OUTCOMES = (
+    "refused",
+    "reset",
+    "closed",
+    "unresolved",
+    "unreachable",
+    "client_limit",
+    "connect_timeout",
+    "timeout",
+    "tls",
+    "tls_untrusted",
+    "short_body",
+    "bad_http",
+    "too_large",
+    "head_too_large",
+    "bad_encoding",
+    "bad_redirect",
+    "redirect_loop",
+    "too_many_redirects",
+    "abandoned",
+)
+
 
 class Reply:
     """What came back, or why nothing did.
 
-    error: None, or refused | connect_timeout | unreachable | timeout | reset | closed (no byte of a reply came)
-    | short_body | bad_http | http_<status> from 400 on; status: 0, and body empty, without a whole reply;
+    error: None, or the name of an outcome: docs/load-http.md lists them all; status: 0, and body empty, without a whole
+    reply;
     latency_ns: from the scheduled time if this was the first request of its task, else from the call, to the last byte.
     """
 
@@ -31,6 +54,11 @@ class Reply:
         return self.error is None
 
     @property
+    def size(self) -> int:
+        """Bytes of the body."""
+        return len(self.body)
+
+    @property
     def headers(self) -> dict[str, str]:
         """Names in lower case; repeated ones joined by a comma. Parsed on first use: most scenarios never look."""
         if self._headers is None:
@@ -45,14 +73,19 @@ class Reply:
         return f"<Reply {self.error or self.status}, {len(self.body)} bytes, {self.latency_ns / 1e6:.1f} ms>"
 
 
+def split_head(raw: bytes) -> tuple[bytes, bytes]:
+    """The head of the final reply in `raw`, and what follows it; heads of replies 1xx that come before are skipped."""
+    head, _, rest = raw.partition(b"\r\n\r\n")
+    while head[8:10] == b" 1" and rest:  # 100, 103: not the reply
+        head, _, rest = rest.partition(b"\r\n\r\n")
+    return head, rest
+
+
 def parse_head(raw: bytes) -> dict[str, str]:
     """The header fields of the final reply in `raw`, which begins with a status line and may go on after the head."""
-    head, _, rest = raw.partition(b"\r\n\r\n")
-    while head.split(b" ", 2)[1:2] and head.split(b" ", 2)[1].startswith(b"1") and rest:  # 100, 103: not the reply
-        head, _, rest = rest.partition(b"\r\n\r\n")
     found: dict[str, str] = {}
     name = ""
-    for line in head.decode("latin1").split("\r\n")[1:]:
+    for line in split_head(raw)[0].decode("latin1").split("\r\n")[1:]:
         if line[:1] in (" ", "\t") and name:  # a folded line continues the one before
             found[name] += " " + line.strip()
             continue

@@ -71,6 +71,8 @@ class SampleFile:
         self._write({**record, "metric": metric, "tags": tags, **values})
 
     def _write(self, record: Mapping[str, Any]) -> None:
+        if not os.fstat(self._fd).st_nlink:
+            raise OSError("the file of sample records is gone: somebody has removed it")
         line = orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
         if (written := os.write(self._fd, line)) != len(line):
             raise OSError(f"only {written} of {len(line)} bytes of a sample record were written: is the disk full?")

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.load.users import SloUser, user_classes
+from harness.load.users import RecordingUser, user_classes
 
 
 @dataclass(eq=False)
@@ -27,7 +27,7 @@ class ScenarioFailure(Exception):
         return asdict(self)
 
 
-def import_scenario(path: Path) -> list[type[SloUser]]:
+def import_scenario(path: Path) -> list[type[RecordingUser]]:
     """The user classes that the file defines or imports, as Locust itself would find them. Raises ScenarioFailure."""
     for directory in (path.parent.parent, path.parent):
         if str(directory) not in sys.path:
@@ -44,8 +44,8 @@ def import_scenario(path: Path) -> list[type[SloUser]]:
     if not (users := user_classes(vars(module))):
         raise ScenarioFailure("empty", "it defines no user class")
     for one in users:
-        if not issubclass(one, SloUser):
-            raise ScenarioFailure("empty", f"{one.__name__} is no SloUser: its requests would not be recorded")
+        if not issubclass(one, RecordingUser):
+            raise ScenarioFailure("empty", f"{one.__name__} is no RecordingUser: its requests would not be recorded")
         if not one.tasks:
             raise ScenarioFailure("empty", f"{one.__name__} has no task")
         if not one.weight > 0:

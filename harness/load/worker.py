@@ -5,7 +5,8 @@
 It talks JSON lines. It says {"imported": [classes]} or {"failed": {...}} on standard output, takes {"host": url} on
 standard input, says {"ready": users}, takes {"start": origin_ns} (CLOCK_MONOTONIC), then says {"tick": {...}} once a
 second and {"end": reason, "length": ns}. Meanwhile it takes {"end_at": moment_ns}: nothing that is due later is sent,
-what is under way is answered. It ends when its standard input does, and on SIGTERM with what it has.
+what is under way is answered; and {"take_over": [claims]}: arrivals that a worker which died had still to send. It ends
+when its standard input does, and on SIGTERM with what it has.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +44,10 @@ from harness.load.arrivals import ArrivalLog
 from harness.load.dispatcher import Dispatcher
 from harness.load.recorder import Recorder
 from harness.load.scenario import ScenarioFailure, import_scenario
-from harness.load.users import SloUser, runtime
+from harness.load.user_pool import UserPool, seats_by_weight
+from harness.load.users import RecordingUser, runtime
 from harness.model.load import LoadPlan
+from harness.model.takeover import Claim
 
 PR_SET_PDEATHSIG = 1
 DRAIN_GRACE_NS = 1_000_000_000
@@ -57,15 +61,21 @@ Say = Callable[[dict[str, Any]], None]
 class Worker:
     """One process' share of the plan."""
 
-    def __init__(self, plan: LoadPlan, index: int, out: Path, classes: list[type[SloUser]]) -> None:
+    def __init__(self, plan: LoadPlan, index: int, out: Path, classes: list[type[RecordingUser]]) -> None:
         self._plan, self._index, self._classes = plan, index, classes
         self._recorder = Recorder(out, plan)
-        self._arrivals = ArrivalLog(plan)
+        self._arrivals = ArrivalLog(plan, self._recorder.tally)
         weights = [float(cls.weight) for cls in classes]
-        self._dispatcher = Dispatcher(runtime(), self._arrivals, weights, plan.queue_limit)
+        self._dispatcher: Dispatcher | UserPool
+        if plan.closed:
+            self._dispatcher = UserPool(runtime(), self._arrivals)
+            self._seats = seats_by_weight(weights, plan.users_of(index))
+        else:
+            self._dispatcher = Dispatcher(runtime(), self._arrivals, weights, plan.queue_limit)
+        self._share = plan.share(index)  # counted before time matters: it may take a while
         self._environment = Environment(user_classes=classes, events=locust.events, catch_exceptions=True)
         self._users = Group()
-        self._lanes: dict[Any, int] = {}  # greenlet -> the lane of its user
+        self._lanes: dict[Any, int] = {}  # greenlet -> the lane of its user, or its seat if the load is closed
         self._reported: set[str] = set()
         self._failure = ""
         self._running = False
@@ -74,14 +84,13 @@ class Worker:
     def prepare(self, host: str) -> int:
         """Start the users and wait until they stand idle; returns how many. Raises RuntimeError when none does."""
         self._environment.host = host
-        SloUser.sink = self._recorder
-        SloUser.timeout = self._plan.timeout_ns / 1e9  # a class that has its own keeps it
+        RecordingUser.sink = self._recorder
+        RecordingUser.timeout = self._plan.timeout_ns / 1e9  # a class that has its own keeps it
         self._take_over_task_loop()
         self._environment.events.init.fire(environment=self._environment, runner=None, web_ui=None)
         self._environment.events.test_start.fire(environment=self._environment)
-        for lane, users in enumerate(self._split(self._plan.users_of(self._index))):
-            for _ in range(users):
-                self._spawn(lane)
+        for place in self._places(self._plan.users_of(self._index)):
+            self._spawn(place)
         deadline = time.monotonic() + READY_SECONDS
         while self._dispatcher.idle < len(self._users) and not self._failure and time.monotonic() < deadline:
             gevent.sleep(0.001)
@@ -98,7 +107,11 @@ class Worker:
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 1000)
-        self._dispatcher.start(origin + offset for offset in plan.timetable(self._index))
+        if isinstance(self._dispatcher, UserPool):
+            levels = [(origin + offset, users) for offset, users in plan.levels(self._index)]
+            self._dispatcher.start(levels, origin + plan.length_ns)
+        else:
+            self._dispatcher.start(origin + offset for offset in plan.timetable(self._index))
         second = 0
         while True:
             second += 1
@@ -121,7 +134,19 @@ class Worker:
         origin = self._arrivals.origin_ns
         if self._running and not self._dispatcher.finished and moment > origin + self._plan.warmup_ns:
             self._plan = self._plan.cut(self._dispatcher.end_at(moment) - origin)
+            self._share = self._plan.share(self._index)
             self._recorder.cut(self._plan)
+
+    def take_over(self, claims: Sequence[Claim]) -> None:
+        """Send these arrivals of another worker too, with as many more users as it had for them."""
+        self._recorder.tally.taken(len(claims), min(claim.steps[-1].after_ns for claim in claims))
+        for claim in claims:
+            heirs = prod(step.of for step in claim.steps)
+            for place in self._places(-(-self._plan.users_of(claim.index) // heirs)):
+                self._spawn(place)
+            offsets = claim.offsets(self._plan.timetable)
+            assert isinstance(self._dispatcher, Dispatcher), "a closed load has no timetable that could be taken over"
+            self._dispatcher.add(self._arrivals.origin_ns + offset for offset in offsets)
 
     @property
     def length_ns(self) -> int:
@@ -138,25 +163,31 @@ class Worker:
             self._recorder.end(reason, detail)
         return reason
 
-    def _split(self, users: int) -> list[int]:
-        """How many users of each class: by weight, at least one of each."""
+    def _places(self, users: int) -> list[int]:
+        """Where so many users stand. An open load: the lane of each, by the weights of the classes, at least one in
+        each; a closed one: their seats."""
+        if self._plan.closed:
+            return list(range(users))
         total = sum(cls.weight for cls in self._classes)
-        return [max(1, round(users * cls.weight / total)) for cls in self._classes]
+        return [
+            lane for lane, cls in enumerate(self._classes) for _ in range(max(1, round(users * cls.weight / total)))
+        ]
 
-    def _spawn(self, lane: int) -> None:
+    def _spawn(self, place: int) -> None:
+        made = self._classes[self._seats[place] if self._plan.closed else place]
         try:
-            user = self._classes[lane](self._environment)
+            user = made(self._environment)
         except StopTest as error:
             raise RuntimeError(str(error)) from None
-        user.slo_lane = lane
+        user.slo_lane = place
         greenlet = user.start(self._users)
-        self._lanes[greenlet] = lane
+        self._lanes[greenlet] = place
         greenlet.link_value(self._on_user_end)
 
     def _on_user_end(self, greenlet: Any) -> None:
         """A user stopped itself: another takes its place, since arrivals do not get fewer."""
         lane = self._lanes.pop(greenlet)
-        if self._running and not self._failure and not self._dispatcher.finished:
+        if self._running and not self._failure and (self._dispatcher.waiting or not self._dispatcher.finished):
             self._spawn(lane)
 
     def _take_over_task_loop(self) -> None:
@@ -190,8 +221,18 @@ class Worker:
             self._fail(f"{type(user).__name__} cannot go on", exception)
 
         TaskSet.execute_next_task = execute_next_task
-        TaskSet.wait = lambda task_set: gevent.sleep(0.1) if self._failure else None
+        TaskSet.wait = lambda task_set: self._wait(task_set)
         self._environment.events.user_error.add_listener(on_user_error)
+
+    def _wait(self, task_set: Any) -> None:
+        """Between two tasks of a user. The timetable of an open load knows no pauses; in a closed one they are those
+        that the scenario says, by Locust's own wait_time."""
+        if self._failure:
+            gevent.sleep(0.1)
+        elif isinstance(self._dispatcher, UserPool):
+            seconds = max(0.0, task_set.wait_time())
+            self._dispatcher.pause(task_set.user.slo_lane, time.monotonic_ns() + round(seconds * _SECOND))
+            gevent.sleep(seconds)  # with 0 too: a task that asks nobody must let others run
 
     def _report(self, error: BaseException) -> None:
         """Each kind of error once, with its traceback, in the worker's log."""
@@ -215,7 +256,7 @@ class Worker:
 
     def _flush(self) -> None:
         self._arrivals.flush(self._recorder.file)
-        self._recorder.flush()
+        self._recorder.flush(lambda: gevent.sleep(0))
 
     @property
     def _deadline(self) -> int:
@@ -249,7 +290,7 @@ class Worker:
             "phase": "drain" if middle >= plan.length_ns else plan.phase_at(middle),
             "elapsed": elapsed / 1e9,
             "remaining": max(0, plan.length_ns - elapsed) / 1e9,
-            "scheduled": plan.share(self._index),
+            "scheduled": self._arrivals.started_total if plan.closed else self._share,
             "done": done,
             "errors": failed,
             "in_flight": self._dispatcher.busy,
@@ -286,7 +327,11 @@ def serve(plan: LoadPlan, index: int, out: Path, commands: Any, say: Say) -> int
 def listen(worker: Worker, commands: Any) -> None:
     """Take what the parent says while the load runs; at end of file it is gone, and so is this process."""
     while line := commands.readline():
-        worker.end_at(json.loads(line)["end_at"])
+        command = json.loads(line)
+        if "end_at" in command:
+            worker.end_at(command["end_at"])
+        if "take_over" in command:
+            worker.take_over([Claim.from_dict(claim) for claim in command["take_over"]])
     os._exit(3)
 
 

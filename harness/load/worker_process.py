@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 GRACE_SECONDS = 3.0
+LAST_LINES = 5
 
 
 class WorkerProcess:
@@ -22,7 +23,7 @@ class WorkerProcess:
         self.tick: dict[str, Any] = {}
         self.seconds = 0
         self.length_ns = 0  # of its timetable as it was, once it has ended
-        self.stage = "started"  # imported, ready, ended
+        self.stage = "started"  # imported, ready, ended, died
         self.closed = False
         self._rest = b""
         command = [sys.executable, "-m", "harness.load.worker", str(plan), str(index), str(out)]
@@ -64,9 +65,9 @@ class WorkerProcess:
             return "it closed its output"
         return f"killed by {signal.Signals(-code).name}" if code < 0 else f"it ended with {code}"
 
-    def last_lines(self, count: int = 5) -> list[str]:
+    def last_lines(self) -> list[str]:
         """The end of its log."""
-        return self.log.read_text(errors="replace").strip().splitlines()[-count:] if self.log.exists() else []
+        return self.log.read_text(errors="replace").strip().splitlines()[-LAST_LINES:] if self.log.exists() else []
 
     def terminate(self) -> None:
         if self._process.poll() is None:

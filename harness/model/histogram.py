@@ -19,6 +19,7 @@ import numpy.typing as npt
 K = 9
 SUB = 1 << K
 LARGEST = (1 << 63) - 1
+_MANY = 250  # so many values at a time are worth an array
 _EXACT = 1 << 53  # up to here a float64 holds every integer
 _FOLD = 40  # larger values are looked up at v >> 40, forty orders of magnitude lower
 _MANTISSA = 52 - K
@@ -54,12 +55,16 @@ def buckets_of(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 
 
 class Histogram:
-    """Sparse counts per bucket, with exact count, sum, minimum and maximum (0 while empty)."""
+    """Counts per bucket, with exact count, sum, minimum and maximum (0 while empty).
 
-    __slots__ = ("buckets", "count", "max", "min", "sum")
+    What is recorded many at a time is counted in an array, 100 kB for times up to minutes, until somebody asks.
+    """
+
+    __slots__ = ("_dense", "_sparse", "count", "max", "min", "sum")
 
     def __init__(self) -> None:
-        self.buckets: dict[int, int] = {}
+        self._sparse: dict[int, int] = {}
+        self._dense: npt.NDArray[np.int64] | None = None  # counts that are not in the dictionary yet
         self.count = 0
         self.sum = 0
         self.min = 0
@@ -69,6 +74,20 @@ class Histogram:
         return isinstance(other, Histogram) and self.as_dict() == other.as_dict()
 
     __hash__ = None  # type: ignore[assignment]  # it changes
+
+    @property
+    def buckets(self) -> dict[int, int]:
+        """Bucket -> how many values, of those that hold one."""
+        if self._dense is not None:
+            dense, self._dense = self._dense, None
+            used = np.flatnonzero(dense)
+            for index, count in zip(used.tolist(), dense[used].tolist(), strict=True):
+                self._sparse[index] = self._sparse.get(index, 0) + count
+        return self._sparse
+
+    @buckets.setter
+    def buckets(self, counts: dict[int, int]) -> None:
+        self._sparse, self._dense = counts, None
 
     def record(self, values: Iterable[int]) -> None:
         """Add values. Raises ValueError for a negative one and OverflowError above 2^63 - 1; then none is added."""
@@ -83,16 +102,22 @@ class Histogram:
         self.count += array.size
         self.sum += int(array.sum()) if high < LARGEST // array.size else sum(array.tolist())
         found = buckets_of(array)
-        first = int(found.min())
-        if int(found.max()) - first <= 32 * found.size:  # the usual case: close together, so counting is cheap
-            counts = np.bincount(found - first)
-            used = np.flatnonzero(counts)
-            pairs = zip((used + first).tolist(), counts[used].tolist(), strict=True)
+        if array.size >= _MANY:
+            self._add(np.bincount(found))
+            return
+        used, counts = np.unique(found, return_counts=True)
+        for index, count in zip(used.tolist(), counts.tolist(), strict=True):
+            self._sparse[index] = self._sparse.get(index, 0) + count
+
+    def _add(self, counts: npt.NDArray[np.int64]) -> None:
+        """Counts by bucket, from the first one on; the array becomes this histogram's own."""
+        mine = self._dense
+        if mine is None or len(mine) < len(counts):
+            if mine is not None:
+                counts[: len(mine)] += mine
+            self._dense = counts
         else:
-            used, counts = np.unique(found, return_counts=True)
-            pairs = zip(used.tolist(), counts.tolist(), strict=True)
-        for index, count in pairs:
-            self.buckets[index] = self.buckets.get(index, 0) + count
+            mine[: len(counts)] += counts
 
     def merge(self, other: Histogram) -> None:
         """Add all of `other`."""
@@ -100,8 +125,10 @@ class Histogram:
             return
         self.min = min(self.min, other.min) if self.count else other.min
         self.max = max(self.max, other.max)
-        for index, count in other.buckets.items():
-            self.buckets[index] = self.buckets.get(index, 0) + count
+        if other._dense is not None:
+            self._add(other._dense.copy())
+        for index, count in other._sparse.items():
+            self._sparse[index] = self._sparse.get(index, 0) + count
         self.count += other.count
         self.sum += other.sum
 
@@ -116,8 +143,9 @@ class Histogram:
             raise ValueError(f"a quantile lies between 0 and 1, got {q}")
         # the decimal as written, not its float: 0.07 of 100 is the 7th value and not the 8th
         rank, seen = max(1, math.ceil(Fraction(repr(float(q))) * self.count)), 0
-        for index in sorted(self.buckets):
-            seen += self.buckets[index]
+        buckets = self.buckets
+        for index in sorted(buckets):
+            seen += buckets[index]
             if seen >= rank:
                 low, above = bucket_edges(index)
                 return min(max((low + above - 1) // 2, self.min), self.max)
@@ -136,8 +164,12 @@ class Histogram:
     def as_dict(self) -> dict[str, Any]:
         """JSON form, buckets as [index, count] in order. A sum too large for a JSON reader's 64 bits is a string."""
         total: int | str = self.sum if self.sum <= LARGEST else str(self.sum)
-        return {"count": self.count, "sum": total, "min": self.min, "max": self.max,
-                "buckets": [[index, self.buckets[index]] for index in sorted(self.buckets)]}  # fmt: skip
+        if self._dense is not None and not self._sparse:
+            used = np.flatnonzero(self._dense)
+            pairs = np.stack((used, self._dense[used]), axis=1).tolist()
+        else:
+            pairs = sorted([index, count] for index, count in self.buckets.items())
+        return {"count": self.count, "sum": total, "min": self.min, "max": self.max, "buckets": pairs}
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Histogram:

@@ -54,7 +54,12 @@ def written(part: Any) -> Any:
         return [written(item) for item in part]
     if not isinstance(part, dict):
         return part
-    made = {name: written(value) for name, value in part.items() if name not in (_UNIT, "gt")}
+    known = {name: value for name, value in part.items() if name not in (_UNIT, "gt")}
+    if isinstance(known.get("discriminator"), dict):  # each kind says what it is called: editors need no more
+        known = {
+            "anyOf" if name == "oneOf" else name: value for name, value in known.items() if name != "discriminator"
+        }
+    made = {name: written(value) for name, value in known.items()}
     default = part.get("default")
     if _UNIT in part and isinstance(default, int | float):
         made["default"] = format_duration(default * _NS[part[_UNIT]])

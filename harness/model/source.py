@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -16,6 +17,7 @@ from harness.model.yaml_reader import Lines, YamlError, read_yaml
 Path_ = tuple[str | int, ...]
 M = TypeVar("M", bound=BaseModel)
 MAX_BYTES = 1 << 20
+_ELSEWHERE = "x-elsewhere"
 MOST_ERRORS = 20  # of one file
 
 
@@ -97,15 +99,18 @@ def _shortened(text: str, most: int = 600) -> str:
     return text if len(text) <= most else f"{text[: most // 2]} [...] {text[-(most // 4) :]}"
 
 
+def _at(data: Any, path: Path_) -> Any:
+    for step in path:
+        data = data[step]
+    return data
+
+
 def parse_model(document: Document, model: type[M], at: Path_ = ()) -> M:
     """`document`, or the part of it at `at`, as `model`. Raises UsageError for the first thing that does not fit,
     with the others in its `also`: unknown-field, missing-field, bad-value; each with line, column and caret, an unknown
     field with the nearest name."""
-    data = document.data
-    for step in at:
-        data = data[step]
     try:
-        return model.model_validate(data)
+        return model.model_validate(_at(document.data, at))
     except ValidationError as error:
         problems = error.errors(include_url=False)
         raise first_of(_all_located(document, model, problems, at)) from None
@@ -130,8 +135,13 @@ def _located(document: Document, model: type[BaseModel], problem: ErrorDetails, 
     absent = problem["type"] in ("extra_forbidden", "missing")
     path = _real_path(document.data, (*at, *problem["loc"]), keep_last=absent)
     where = ".".join(map(str, path)) or "the document"
+    if problem["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        return _other_kind(document, path, problem["ctx"])
     if problem["type"] == "extra_forbidden":
-        names = _names_at(model, path[len(at) : -1])
+        names, elsewhere = _names_at(model, path[len(at) : -1], _at(document.data, at))
+        if of := elsewhere.get(str(path[-1])):
+            remedy = f"It belongs to {', '.join(of)}. Known here: {', '.join(names)}."
+            return document.error(path, "unknown-field", f"{where!r} is of another kind", remedy, on="key")
         near = difflib.get_close_matches(str(path[-1]), names, 1, 0.5)
         remedy = f"Did you mean {near[0]!r}?" if near else f"Known here: {', '.join(names) or 'nothing'}."
         return document.error(path, "unknown-field", f"unknown field {where!r}", remedy, on="key")
@@ -158,25 +168,62 @@ def _real_path(data: Any, loc: Path_, *, keep_last: bool) -> Path_:
     return tuple(real)
 
 
-def _names_at(model: type[BaseModel], path: Path_) -> list[str]:
-    """The field names (aliases) that the model allows at `path`."""
+def _other_kind(document: Document, path: Path_, problem: Mapping[str, Any]) -> UsageError:
+    """Of a part that has kinds, which `problem` knows, and is of none of them."""
+    key = str(problem["discriminator"]).strip("'")
+    where = ".".join(map(str, (*path, key)))
+    if "tag" not in problem:
+        cause = f"{where!r} is required"
+        return document.error(path, "missing-field", cause, f"Add {key!r} here.", on="key")
+    kinds = [kind.strip("' ") for kind in str(problem["expected_tags"]).split(",")]
+    near = difflib.get_close_matches(str(problem["tag"]), kinds, 1, 0.4)
+    remedy = f"Did you mean {near[0]!r}? " if near else ""
+    cause = f"{where}: {problem['tag']!r} is none of those there are"
+    return document.error((*path, key), "bad-value", cause, f"{remedy}There are {', '.join(kinds)}.")
+
+
+def _names_at(model: type[BaseModel], path: Path_, data: Any) -> tuple[list[str], dict[str, list[str]]]:
+    """The field names (aliases) that the model allows at `path` of `data`, and those of which it would allow there if
+    that were of another kind, with the kinds."""
     schema = model.model_json_schema(by_alias=True)
-    names = {name for node in _walk(schema, schema, path) for name in node.get("properties", {})}
-    return sorted(names)
+    nodes = _walk(schema, schema, path, data)
+    names = {name for node in nodes for name in node.get("properties", {})}
+    elsewhere = {name: kinds for node in nodes for name, kinds in node.get(_ELSEWHERE, {}).items() if name not in names}
+    return sorted(names), elsewhere
 
 
-def _walk(root: dict[str, Any], node: dict[str, Any], path: Path_) -> list[dict[str, Any]]:
+def _walk(root: dict[str, Any], node: dict[str, Any], path: Path_, data: Any) -> list[dict[str, Any]]:
     if "$ref" in node:
         node = root["$defs"][node["$ref"].rsplit("/", 1)[1]]
+    if "discriminator" in node and isinstance(data, dict):
+        kind = data.get(node["discriminator"]["propertyName"])
+        return _walk(root, _of_kind(root, node["discriminator"]["mapping"], kind), path, data)
     alternatives = [branch for key in ("anyOf", "oneOf", "allOf") for branch in node.get(key, [])]
     if alternatives:
-        return [hit for branch in alternatives for hit in _walk(root, branch, path)]
+        return [hit for branch in alternatives for hit in _walk(root, branch, path, data)]
     if not path:
         return [node]
     step, rest = path[0], path[1:]
+    inner = _inner(data, step)
     if isinstance(step, int):
-        return _walk(root, node.get("items", {}), rest)
+        return _walk(root, node.get("items", {}), rest, inner)
     if step in node.get("properties", {}):
-        return _walk(root, node["properties"][step], rest)
+        return _walk(root, node["properties"][step], rest, inner)
     extra = node.get("additionalProperties")
-    return _walk(root, extra, rest) if isinstance(extra, dict) else []
+    return _walk(root, extra, rest, inner) if isinstance(extra, dict) else []
+
+
+def _inner(data: Any, step: str | int) -> Any:
+    if isinstance(step, int):
+        return data[step] if isinstance(data, list) and step < len(data) else None
+    return data.get(step) if isinstance(data, dict) else None
+
+
+def _of_kind(root: dict[str, Any], kinds: Mapping[str, str], kind: Any) -> dict[str, Any]:
+    """The rules of one kind, with the names that only others have."""
+    rules = {name: root["$defs"][where.rsplit("/", 1)[1]] for name, where in kinds.items()}
+    elsewhere: dict[str, list[str]] = {}
+    for name, rule in rules.items():
+        for field in rule.get("properties", {}):
+            elsewhere.setdefault(field, []).append(name)
+    return {**rules.get(kind, {}), _ELSEWHERE: elsewhere}

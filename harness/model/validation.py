@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field
 
 from harness.core.errors import UsageError, first_of, gathered
-from harness.model.fault_entry import Duration, FaultEntry
-from harness.model.json_schema import RATE
+from harness.model.fault_entry import FaultEntry
+from harness.model.load_spec import Load, LoadOverride, Misfit, Replay, Written
 from harness.model.source import Document, Path_, load_documents, parse_model
 from harness.model.threshold import GrammarError, Threshold, parse_selector, parse_threshold
 
@@ -25,45 +25,14 @@ NOT_BUILT = {
 }
 
 
-def _rate(value: Any) -> float:
-    text = str(value).removesuffix("/s").strip()
-    try:
-        rate = float(text)
-    except ValueError:
-        raise ValueError(f"{value!r} is not a rate; write for example 120 or 120/s") from None
-    if isinstance(value, bool) or not 0 < rate <= 1_000_000:
-        raise ValueError(f"{value!r} is not a rate between 0 and 1,000,000 a second")
-    return rate
-
-
-Rate = Annotated[float, BeforeValidator(_rate), WithJsonSchema(RATE)]
-
-
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Load(_Model):
-    """How arrivals are made. Times are nanoseconds once parsed."""
-
-    executor: Literal["constant-arrival-rate"]
-    rate: Rate
-    warmup: Duration = 5_000_000_000
-    duration: Annotated[Duration, Field(gt=0)]
-    users: Annotated[int, Field(gt=0, le=10_000)] | None = None
-    workers: Annotated[int, Field(gt=0, le=64)] = 1
-    timeout: Annotated[Duration, Field(gt=0)] = 10_000_000_000
-    maxLateness: Annotated[Duration, Field(gt=0)] = 5_000_000
-
-
-class Override(_Model):
-    """What a profile changes: fields of `load`, the conditions on a selector, the target of an objective by
+class Override(LoadOverride):
+    """What a profile changes: keys of `load`, the conditions on a selector, the target of an objective by
     `slo/objective`. A longer run can decide more than a short one."""
 
-    rate: Rate | None = None
-    warmup: Duration | None = None
-    duration: Annotated[Duration, Field(gt=0)] | None = None
-    workers: Annotated[int, Field(gt=0, le=64)] | None = None
     thresholds: dict[str, list[str]] = Field(default_factory=dict)
     targets: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = Field(default_factory=dict)
 
@@ -71,7 +40,7 @@ class Override(_Model):
 class Spec(_Model):
     stack: str | None = None
     scenario: str
-    load: Load
+    load: Written
     thresholds: dict[str, list[str]] = Field(default_factory=dict)
     objectives: list[str] = Field(default_factory=list)
     needs: list[str] | None = None
@@ -117,11 +86,12 @@ class Validation:
                     ("spec", field), "not-built-yet", f"spec.{field}: {why}", "Remove the section.", on="key"
                 )
         override = spec.profiles.get(profile)  # type: ignore[call-overload]
-        changed = override.model_dump(exclude_none=True, exclude={"thresholds", "targets"}) if override else {}
         self.targets = override.targets if override else {}
-        self.load = spec.load.model_copy(update=changed)
         self.stack_path = self._find_stack(spec.stack)
         self.root = self.stack_path.parent
+        for other_name, other in spec.profiles.items():
+            self._refuse_misplaced(spec.load, other, other_name)
+        self.load = self._load(spec.load, override.load_changes() if override else {})
         wrong: list[UsageError] = []
         with gathered(wrong):
             self.scenario = self._find(("spec", "scenario"), spec.scenario)
@@ -149,6 +119,26 @@ class Validation:
                 "Add spec.thresholds, for example latency{name:search}: ['p(99)<80ms'].",
                 on="key",
             )
+
+    def _refuse_misplaced(self, written: Written, override: LoadOverride, profile: str) -> None:
+        takes = type(written).model_fields
+        for key in override.load_changes():
+            if key not in takes:
+                known = ", ".join(name for name in LoadOverride.model_fields if name in takes)
+                cause = f"the executor {written.executor} takes no {key!r}"
+                where = ("spec", "profiles", profile, key)
+                raise self.document.error(where, "unknown-field", cause, f"Known here: {known}.", on="key")
+
+    def _load(self, written: Written, changed: dict[str, Any]) -> Load:
+        if isinstance(written, Replay):
+            changed = {**changed, "file": str(self._find(("spec", "load", "file"), written.file))}
+        try:
+            return written.model_copy(update=changed).resolved()
+        except Misfit as misfit:
+            own = misfit.key[0] not in changed or misfit.key[0] == "file"
+            where: Path_ = ("spec", "load", *misfit.key) if own else ("spec", "profiles", self.profile, *misfit.key)
+            cause = f"{'.'.join(map(str, where))}: {misfit.cause}"
+            raise self.document.error(where, "bad-value", cause, "Correct the value at the caret.") from None
 
     def _find_stack(self, named: str | None) -> Path:
         if named is not None:
@@ -206,7 +196,7 @@ class Validation:
             "name": self.name,
             "profile": self.profile,
             "scenario": _relative(self.scenario, self.root),
-            "load": self.load.model_dump(),
+            "load": {**self.load.as_dict(), "file": self.load.file and _relative(Path(self.load.file), self.root)},
             "thresholds": [[t.selector_text, t.condition_text] for t in self.thresholds],
             "objectives": [_relative(path, self.root) for path in self.objective_paths],
         }

@@ -19,11 +19,11 @@ _STYLE = {"cannot be decided": "red", "can be decided": "green"}
 
 def print_preview(one: Preview, console: Console) -> None:
     """One validation, readable at 80 columns; what cannot be decided stands below the tables, with what would."""
-    rate = f"{one.rate:g}/s, {one.users} users, {_number(one.workers, 'worker')}"
+    load = [one.executor, one.shape, f"{one.users} users", _number(one.workers, "worker")]
     _line(console, f"{one.name} ({one.profile}): {_near(one.path)}")
     _line(console, f"  scenario  {_near(one.scenario)}")
     _line(console, f"  stack     {one.stack}, needs {', '.join(one.needs)}")
-    _line(console, f"  load      {one.executor}, {rate}")
+    _line(console, f"  load      {', '.join(part for part in load if part)}")
     for phase in one.phases:
         _line(console, f"  {phase.name:<9} {_phase(phase)}")
     for fault in one.faults:
@@ -66,15 +66,17 @@ def _table(promises: Sequence[Promise]) -> Table:
         table.add_column(name, justify="right" if number else "left", overflow="fold", no_wrap=name != "promise")
     for one in promises:
         each = " a window" if one.window_seconds is not None else ""
-        asked = one.state == "can be decided" or (one.state == "cannot be decided" and one.wanted > 1)
+        asked = one.state in ("can be decided", "by users") or (one.state == "cannot be decided" and one.wanted > 1)
         wants = "by scatter" if one.state == "by scatter" else str(one.wanted) if asked else "-"
-        samples = f"{one.planned}{each}" if one.queries is None or asked else "-"
+        known = "as users make" if one.planned is None else one.planned
+        samples = f"{known}{each}" if one.queries is None or asked else "-"
         table.add_row(Text(one.state, _STYLE.get(one.state, "")), one.name, samples, wants)
     return table
 
 
 def _phase(phase: PlannedPhase) -> str:
-    return f"{_length(phase.seconds)}, {phase.arrivals} arrivals" + ("" if phase.judged else ", not judged")
+    arrivals = "" if phase.arrivals is None else f", {_number(phase.arrivals, 'arrival')}"
+    return f"{_length(phase.seconds)}{arrivals}" + ("" if phase.judged else ", not judged")
 
 
 def _fault(fault: PreviewedFault) -> str:

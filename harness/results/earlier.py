@@ -10,6 +10,7 @@ from typing import Any
 
 from harness.core.jsonio import read_json
 from harness.model.load import LoadPlan
+from harness.model.load_spec import plan_of
 
 NEWEST = 20  # directories that are looked at
 
@@ -56,13 +57,9 @@ class EarlierRuns:
         return next((run.samples for run in reversed(self.runs) if run.name == name), {})
 
 
-def steady_arrivals(rate: float, warmup_ns: int, duration_ns: int) -> int:
-    """How many arrivals the timetable has in the steady phase."""
-    return _arrivals(rate, warmup_ns + duration_ns) - (_arrivals(rate, warmup_ns) if warmup_ns else 0)
-
-
-def _arrivals(rate: float, length_ns: int) -> int:
-    return LoadPlan("", rate, 0, length_ns).arrivals
+def steady_arrivals(plan: LoadPlan) -> int | None:
+    """How many arrivals the timetable has in the steady phase; None where users make them as they can."""
+    return None if plan.closed else plan.arrivals_in(plan.warmup_ns, plan.length_ns)
 
 
 def _read(path: Path) -> EarlierRun | None:
@@ -73,8 +70,8 @@ def _read(path: Path) -> EarlierRun | None:
         load, stack = plan["load"], run["stack"]
         startup = float(run.get("seconds_to_targets", run["seconds_to_ready"]))
         rest = float(run["seconds_in_all"]) - startup - (load["warmup"] + load["duration"]) / 1e9
-        arrivals = steady_arrivals(load["rate"], load["warmup"], load["duration"])
-        samples = _samples(verdict["findings"], arrivals)
+        arrivals = None if load.get("executor") == "replay" else steady_arrivals(plan_of(load))  # the file may be gone
+        samples = _samples(verdict["findings"], arrivals) if arrivals else {}
         return EarlierRun(
             plan["name"], stack["name"], stack["id"], stack["reused"], run["began_wall_ns"], startup, rest, samples
         )

@@ -15,6 +15,7 @@ import orjson
 
 from harness.model.histogram import Histogram
 from harness.results.series import Packed, Series
+from harness.results.tally import read_tally
 
 STEADY = "steady"
 SCHEMA = 1
@@ -23,7 +24,8 @@ _TREND, _BUCKETS, _CLOSE = b'{"type":"trend"', b'"buckets":[', b"]}}"
 
 @dataclass
 class Counts:
-    """Requests of one name over all phases. sent: bytes went out on a connection, so a server should have counted it;
+    """Requests of one name over all phases. sent: bytes went out on a connection, so a server should have counted it,
+    with those that a worker which died had not written down;
     outcomes: ok or kind of error -> how many; retried: sent once more, on another connection."""
 
     sent: int = 0
@@ -58,11 +60,21 @@ class Arrivals:
 
 @dataclass(frozen=True)
 class Worker:
-    """complete: its file has its last line, all that this line says there is, and it ended as planned; else why not."""
+    """complete: its file has its last line, all that this line says there is, and it ended as planned; else why not.
+
+    lost, lost_arrivals: requests that it sent and arrivals that it dispatched of which no record is there; unsent:
+    arrivals that waited in it for a user to the end; unstarted: so many of those that are recorded have no record of a
+    user who took them; exact: False when there may be more of all these.
+    """
 
     name: str
     complete: bool
     reason: str = ""
+    lost: int = 0
+    lost_arrivals: int = 0
+    unsent: int = 0
+    unstarted: int = 0
+    exact: bool = True
 
 
 class Samples:
@@ -73,6 +85,7 @@ class Samples:
         self.arrivals = Arrivals()
         self.arrivals_in: dict[str, Arrivals] = {}  # by phase
         self._records: dict[str, list[dict[str, Any]]] = {}  # by metric
+        self._unrecorded: Counter[str] = Counter()  # by name: sent by a worker that died before it wrote them down
         self._selected: dict[tuple[str, tuple[tuple[str, str], ...], str], Series] = {}
 
     def select(self, metric: str, tags: Mapping[str, str], phase: str = STEADY) -> Series:
@@ -90,6 +103,7 @@ class Samples:
         """Those that were due in other seconds since the origin."""
         made = Samples()
         made.workers, made.arrivals, made.arrivals_in = self.workers, self.arrivals, self.arrivals_in
+        made._unrecorded = self._unrecorded
         for metric, records in self._records.items():
             made._records[metric] = [record for record in records if record["second"] not in seconds]
         return made
@@ -106,6 +120,12 @@ class Samples:
         return sorted({f"{metric}{{name:{r['tags']['name']}}}" if "name" in r["tags"] else metric
                        for metric, records in self._records.items() for r in records})  # fmt: skip
 
+    def records(self) -> Iterator[Mapping[str, Any]]:
+        """All that was recorded beside arrivals, of all workers and phases, as harness.load.sample_file describes it;
+        histograms packed."""
+        for records in self._records.values():
+            yield from records
+
     def request_names(self) -> list[str]:
         """Names under which requests were sent."""
         return sorted({record["tags"]["name"] for record in self._records.get("sent", ())})
@@ -117,7 +137,7 @@ class Samples:
     def counts(self, name: str) -> Counts:
         """What was sent under `name` and how it ended, over all phases."""
         counts = Counts()
-        counts.sent = sum(record["count"] for record in self._matching("sent", {"name": name}))
+        counts.sent = sum(record["count"] for record in self._matching("sent", {"name": name})) + self._unrecorded[name]
         counts.retried = sum(record["count"] for record in self._matching("retries", {"name": name}))
         for record in self._matching("requests", {"name": name}):
             outcome = record["tags"]["outcome"]
@@ -138,8 +158,27 @@ class Samples:
                     self.arrivals_in.setdefault(record["phase"], Arrivals()).add(record)
                 else:
                     self._records.setdefault(record["metric"], []).append(record)
-        why = reading.missing()
-        self.workers.append(Worker(path.stem, not why, why))
+        if why := reading.missing():
+            self._lose(path, why, reading)
+        else:
+            self.workers.append(Worker(path.stem, True))
+
+    def _lose(self, path: Path, why: str, reading: _Reading) -> None:
+        """A worker whose file is incomplete: what its tally says that it did, and its file does not have."""
+        tally = read_tally(path.with_suffix(".tally"))
+        if tally is None:
+            self.workers.append(Worker(path.stem, False, why, exact=False))
+            return
+        unrecorded = Counter(tally.sent)
+        unrecorded.subtract(reading.sent)
+        self._unrecorded.update({name: count for name, count in unrecorded.items() if count > 0})
+        lost, least = max(0, unrecorded.total()), "" if tally.exact else "at least "
+        if lost or not tally.exact:
+            why = f"{why}; {least}{lost} of the {sum(tally.sent.values())} requests that it sent are in no record"
+        arrivals = max(0, tally.arrivals - reading.arrivals)
+        unsent = max(0, tally.arrivals - tally.started - reading.dropped)
+        unstarted = reading.arrivals - reading.started - reading.dropped
+        self.workers.append(Worker(path.stem, False, why, lost, arrivals, unsent, unstarted, tally.exact))
 
     def _matching(self, metric: str, tags: Mapping[str, str]) -> Iterator[dict[str, Any]]:
         wanted = tags.items()
@@ -155,6 +194,12 @@ class _Reading:
         self._wrong = ""
         self._totals: Counter[str] = Counter()
         self._records = 0
+        self.sent: Counter[str] = Counter()  # by name
+        self.started = self.dropped = 0  # arrivals
+
+    @property
+    def arrivals(self) -> int:
+        return self._totals["arrivals"]
 
     def take(self, line: bytes) -> dict[str, Any] | None:
         """The record in `line`, or None if it is none or a kill or a full disk has cut it."""
@@ -180,6 +225,11 @@ class _Reading:
             return None
         self._records = record["seq"] + 1
         self._totals[kind] += size
+        if record.get("metric") == "sent":
+            self.sent[record["tags"]["name"]] += size
+        elif kind == "arrivals":
+            self.started += record["started"]
+            self.dropped += record["dropped"]
         return record
 
     def missing(self) -> str:

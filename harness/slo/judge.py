@@ -9,9 +9,11 @@ from harness.core.jsonio import read_json
 from harness.core.outcome import Outcome
 from harness.model.calibration import CALIBRATION_EVIDENCE
 from harness.model.finding import Finding, Verdict
+from harness.model.load import CLOSED, STAGED
 from harness.model.machine import MACHINE_EVIDENCE
 from harness.model.openslo_objective import objective_from_dict
 from harness.model.phases import PHASES_EVIDENCE, Phase, Timeline
+from harness.model.takeover import DEATHS_EVIDENCE
 from harness.model.threshold import parse_threshold
 from harness.results.rundir import RunDir
 from harness.results.samples import Samples, load_samples
@@ -25,6 +27,8 @@ from harness.slo.objectives import judge_objective
 from harness.slo.stationarity import judge_stationarity
 from harness.slo.thresholds import judge_threshold
 from harness.slo.unavailable import without_services
+
+UNSTEADY = (*STAGED, "replay")  # executors under which the load itself changes
 
 
 def judge(run: RunDir) -> Verdict:
@@ -87,17 +91,21 @@ def _machine(run: RunDir) -> MachineState:
 
 def _conditions(run: RunDir, plan: dict[str, Any], samples: Samples) -> list[Finding]:
     findings = []
+    executor = plan.get("load", {}).get("executor", "")
     counters = _optional(run, EVIDENCE) or {}
     for name in samples.request_names():
-        findings.append(judge_counts(name, samples.counts(name).sent, counters.get(name)))
-        if plan.get("faults"):
+        if not plan.get("load_only"):  # nobody's counters can be asked
+            findings.append(judge_counts(name, samples.counts(name).sent, counters.get(name)))
+        if plan.get("faults") or executor in UNSTEADY:
             continue  # latency that moves is what they are for: whether it had settled is not asked
         if unsettled := judge_stationarity(name, samples, _tightest(plan, name)):
             findings.append(unsettled)
     if raised := judge_exceptions(samples):
         findings.append(raised)
     if samples.workers:
-        findings.append(judge_generator(samples, plan["load"]["maxLateness"], plan["load"].get("workers", 1)))
+        load, deaths = plan["load"], _optional(run, DEATHS_EVIDENCE)
+        workers, closed = load.get("workers", 1), executor in CLOSED
+        findings.append(judge_generator(samples, load["maxLateness"], workers, deaths, closed=closed))
     return findings
 
 

@@ -1,6 +1,6 @@
 """A server for the tests of load, in a process of its own: it counts what reaches it, and misbehaves on request.
 
-    python -m tests.integration.load_target        says its port on standard output, ends with standard input
+    python -m tests.integration.load_target [ADDRESS]    says its port on standard output, ends with standard input
 
 Each path is a behaviour; /counts tells how many whole requests each path has had, and is not counted itself.
 """
@@ -13,9 +13,10 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-Answer: 42\r\nContent-Length: 11\r\n\r\n"
@@ -102,7 +103,8 @@ class Server:
 
 
 async def main() -> None:
-    served = await asyncio.start_server(Server().serve, "127.0.0.1", 0, backlog=1024)
+    address = sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1"
+    served = await asyncio.start_server(Server().serve, address, 0, backlog=1024)
     print(served.sockets[0].getsockname()[1], flush=True)
     ended = asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
     await ended
@@ -136,3 +138,11 @@ def load_target() -> Iterator[Target]:
 
 if __name__ == "__main__":
     asyncio.run(main())
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
+    """Whether `condition` holds within that time."""
+    deadline = time.monotonic() + seconds
+    while not (held := condition()) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    return held

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,12 +53,18 @@ EXPECTED: dict[str, tuple[str | None, int, int, str | None]] = {
 }
 SCENARIO = """\
 import itertools, json, os
-from locust import task
+from locust import events, task
 from harness.load.users import SloUser
 
 CASES = json.loads(os.environ["CASES"])
 SEEN, SILENT = os.environ["SEEN"], os.environ["SILENT"]
 cases = iter([*CASES, *CASES])  # twice: what one leaves behind must not touch the next
+
+@events.request.add_listener
+def heard(request_type, name, response_time, response_length, response, exception, **others):
+    with open(SEEN + ".heard", "a") as heard:
+        outcome = "ok" if exception is None else str(exception)
+        heard.write(json.dumps([name, outcome, response_length, response_time > 0]) + "\\n")
 
 def note(case, reply):
     with open(SEEN, "a") as seen:
@@ -106,6 +113,7 @@ class Seen:
     rows: list[tuple[str, list[Any]]]
     samples: Samples
     served: dict[str, int]
+    heard: list[list[Any]]
 
     def of(self, case: str) -> list[tuple[Any, ...]]:
         return [tuple(row) for name, row in self.rows if name == case]
@@ -148,7 +156,8 @@ def run(target: Target, path: Path, log: Path, silent: str) -> Seen:
         engine.stop()
     assert (run.logs / "load-0.log").read_text() == ""
     rows = [tuple(json.loads(line)) for line in log.read_text().splitlines()]
-    return Seen(rows, load_samples(run.load), target.counts())  # type: ignore[arg-type]
+    heard = [json.loads(line) for line in Path(f"{log}.heard").read_text().splitlines()]
+    return Seen(rows, load_samples(run.load), target.counts(), heard)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("case", EXPECTED)
@@ -188,3 +197,13 @@ def test_a_connection_that_the_server_closed_meanwhile(seen: Seen) -> None:
     retried = seen.samples.counts("GET /after")
     assert (retried.sent, retried.retried, retried.outcomes) == (1, 1, {"ok": 1})
     assert seen.samples.counts("POST /after").retried == 0
+
+
+def test_who_listens_to_locusts_event_hears_of_every_request(seen: Seen) -> None:
+    heard = Counter((name, outcome) for name, outcome, _, _ in seen.heard)
+    names = {name for name, _ in heard}
+    assert {*EXPECTED, "refused", "silent"} <= names
+    told = {(name, outcome): n for name in names for outcome, n in seen.samples.counts(name).outcomes.items()}
+    assert dict(heard) == told
+    assert {length for name, _, length, _ in seen.heard if name == "GET /large"} == {len(LARGE)}
+    assert all(lasted for *_, lasted in seen.heard)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -102,7 +103,7 @@ ABSTRACT = SIMPLE.replace("    @task", "    abstract = True\n    @task")
 @pytest.mark.parametrize(
     ("text", "why"),
     [("x = 1\n", "defines no user class"), (ABSTRACT, "defines no user class"), (NO_TASK, "Idle has no task"),
-     (HTTP_USER, "A is no SloUser"), (SIMPLE + HTTP_USER, "A is no SloUser")],
+     (HTTP_USER, "A is no RecordingUser"), (SIMPLE + HTTP_USER, "A is no RecordingUser")],
 )  # fmt: skip
 def test_a_scenario_without_a_user_to_record_is_refused(tmp_path: Path, text: str, why: str) -> None:
     error = refused(engine_for(tmp_path, text))
@@ -190,6 +191,34 @@ def test_a_killed_worker_ends_the_run_and_its_samples_are_incomplete(target: Tar
     ]
     assert 0 < samples.counts("search").sent < 3000  # what was flushed before is there
     engine.stop()
+
+
+def remove(engine: LoadEngine, directory: Path) -> None:
+    (directory / "load-0.jsonl").unlink()
+
+
+def fill(engine: LoadEngine, directory: Path) -> None:
+    """No file of the worker may grow any more, as on a full disk."""
+    (pid,) = engine.pids
+    size = (directory / "load-0.jsonl").stat().st_size
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, size))
+
+
+@pytest.mark.parametrize(("spoil", "why"), [(remove, "is gone"), (fill, "File too large")])
+def test_a_worker_that_cannot_record_ends_the_run(
+    target: Target, tmp_path: Path, spoil: Callable[[LoadEngine, Path], None], why: str
+) -> None:
+    engine = engine_for(tmp_path, SIMPLE, target.host, seconds=60)
+    engine.prepare()
+    engine.start()
+    pids, seconds = engine.pids, 0.0
+    with pytest.raises(HarnessError) as caught:
+        for tick in engine.ticks():
+            if not seconds:
+                spoil(engine, run_of(tmp_path).load)
+            seconds = tick.elapsed
+    assert caught.value.slug == "worker-died" and why in caught.value.cause and seconds < 30
+    assert all(gone(pid) for pid in pids)
 
 
 def test_a_stopped_run_keeps_what_it_has(target: Target, tmp_path: Path) -> None:

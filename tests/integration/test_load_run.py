@@ -218,6 +218,27 @@ def test_a_task_that_raises_is_an_error_and_the_run_goes_on(target: Target, tmp_
     assert log.count("KeyError: 'neighbours'") == 1 and "scenario.py" in log
 
 
+STOPS = """\
+from locust import task
+from locust.exception import StopUser
+from harness.load.users import SloUser
+
+class Searcher(SloUser):
+    @task
+    def search(self):
+        self.client.get("/late", name="search")
+        raise StopUser()
+"""
+
+
+def test_users_that_stop_are_replaced_as_long_as_arrivals_wait(target: Target, tmp_path: Path) -> None:
+    """All are dispatched within half a second; one user after the other needs 50 ms for each."""
+    fields: dict[str, Any] = {"warmup_ns": 0, "duration_ns": SECOND // 2, "users": 1, "rate": 40.0}
+    samples, _ = drive(tmp_path, scenario=scenario(tmp_path, STOPS), host=target.host, **fields)
+    assert samples.workers[0].complete, samples.workers[0].reason
+    assert samples.arrivals.started == target.counts()["/late"] == 20
+
+
 def test_the_host_may_be_named_at_the_start(target: Target, tmp_path: Path) -> None:
     plan = LoadPlan(scenario(tmp_path, SIMPLE), 100.0, 0, SECOND)
     engine = LoadEngine(plan, run := RunDir.create(tmp_path / "results", "later"))

@@ -14,9 +14,9 @@ from harness.load.recorder import Recorder
 from harness.load.reply import Reply
 from harness.model.finding import Finding
 from harness.model.load import LoadPlan
+from harness.model.load_spec import Load
 from harness.model.phases import Timeline
 from harness.model.threshold import Threshold, parse_threshold
-from harness.model.validation import Load
 from harness.results.samples import Samples, SampleTail, load_samples
 from harness.slo.aborted import after_abort
 from harness.slo.breach import ABORT_EVIDENCE, courses, watch
@@ -110,7 +110,7 @@ class Recorded:
     """A worker's file as it grows: RATE requests a second from second 1 on, after one second of warm-up."""
 
     def __init__(self, directory: Path, *, slow_every: int = 0, failed_every: int = 0, recall: float = 1.0) -> None:
-        self.load = Load(executor="constant-arrival-rate", rate=RATE, warmup="1s", duration=f"{LENGTH}s")
+        self.load = Load("constant-arrival-rate", SECOND, LENGTH * SECOND, 1, 10 * SECOND, SECOND // 200, rate=RATE)
         self.plan = LoadPlan("s.py", RATE, SECOND, LENGTH * SECOND)
         self.directory, self._second = directory, 0
         self._recorder = Recorder(directory / "load-0.jsonl", self.plan)
@@ -124,7 +124,7 @@ class Recorded:
         slow_every, failed_every = self._every
         channel = self._recorder.channel("GET", "search")
         for number in range(self._second * RATE, second * RATE):
-            due = SECOND + self.plan.offset_ns(number)
+            due = SECOND + number * SECOND // RATE
             slow = slow_every and number % slow_every == 0
             failed = failed_every and number % failed_every == 0
             latency = (500 if slow else 10) * MS
@@ -226,7 +226,7 @@ def test_the_tail_of_a_file_waits_for_whole_lines(tmp_path: Path) -> None:
 
 
 def test_the_user_is_told_what_is_watched() -> None:
-    load = Load(executor="constant-arrival-rate", rate=RATE, duration="30s")
+    load = Load("constant-arrival-rate", 5 * SECOND, 30 * SECOND, 1, 10 * SECOND, SECOND // 200, rate=RATE)
     thresholds = [parse_threshold(ERRORS, "rate<1%"), parse_threshold("requests", "count>5")]
     said = told(thresholds, load, 10 * SECOND)
     assert "from 10s of the steady phase on: errors{name:search} rate<1%; not: requests count>5" in said

@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 
 from harness.cli.main import app
 from harness.core.outcome import Outcome
+from harness.model.load import LoadPlan
 from harness.model.threshold import parse_threshold
 from harness.results.earlier import EarlierRuns, steady_arrivals
 from harness.slo.demand import share_samples, threshold_demand
@@ -127,9 +128,49 @@ def test_what_a_threshold_wants(selector: str, condition: str, kind: str, sample
 
 
 def test_arrivals_of_the_steady_phase_are_those_of_the_timetable() -> None:
-    assert steady_arrivals(60, 2_000_000_000, 10_000_000_000) == 600
-    assert steady_arrivals(1, 1_500_000_000, 2_000_000_000) == 2  # due at 0, 1 | 2, 3 s
-    assert steady_arrivals(3, 0, 1_000_000_000) == 3
+    assert steady_arrivals(LoadPlan("", 60, 2_000_000_000, 10_000_000_000)) == 600
+    assert steady_arrivals(LoadPlan("", 1, 1_500_000_000, 2_000_000_000)) == 2  # due at 0, 1 | 2, 3 s
+    assert steady_arrivals(LoadPlan("", 3, 0, 1_000_000_000)) == 3
+    assert steady_arrivals(LoadPlan("", 0, 0, 1_000_000_000, executor="constant-users", users=3)) is None
+
+
+EXECUTORS = {
+    "poisson, rate: 60, warmup: 2s, duration: 10s": ("poisson, 60/s, 120 users, 1 worker", "can be decided"),
+    "ramping-arrival-rate, warmup: 2s, stages: [{target: 100, duration: 2s}, {target: 100, duration: 10s}]": (
+        "ramping-arrival-rate, 0/s, 100/s in 2s, 100/s in 10s, 200 users, 1 worker\n"
+        "  warmup    2s, 100 arrivals, not judged\n  steady    10s, 1000 arrivals\n",
+        "can be decided",
+    ),
+    "replay, file: times, speed: 2, warmup: 0s": ("replay, times 2 times as fast, 50 users, 1 worker\n"
+                                                  "  steady    3s, 3 arrivals\n", "cannot be decided"),
+    "ramping-users, warmup: 2s, stages: [{target: 9, duration: 12s}]": (
+        "ramping-users, 0 users, 9 users in 12s, 9 users, 1 worker\n"
+        "  warmup    2s, not judged\n  steady    10s\n",
+        "by users",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("load", EXECUTORS)
+def test_each_executor_is_previewed_with_the_arrivals_to_be_expected(project: Path, load: str) -> None:
+    (project / "slos/times").write_text("1\n2\n4.5\n")
+    text = VALIDATION.replace("constant-arrival-rate, rate: 60, warmup: 2s, duration: 10s", load)
+    (project / "slos/quick.yaml").write_text(text.replace("  objectives: [quick.openslo.yaml]\n", ""))
+    done = check("slos/quick.yaml")
+    shown, state = EXECUTORS[load]
+    assert shown in done.output, done.output
+    found = promises("slos/quick.yaml")["latency{name:search} p(99)<80ms"]
+    assert found["state"] == state
+    assert (found["planned"] is None) == (state == "by users")
+    assert done.exit_code == (3 if state == "cannot be decided" else 0)
+
+
+def test_a_window_has_the_arrivals_of_the_slowest_part_of_a_ramp(project: Path) -> None:
+    ramp = "ramping-arrival-rate, warmup: 0s, startRate: 100, stages: [{target: 0, duration: 10s}]"
+    text = VALIDATION.replace("constant-arrival-rate, rate: 60, warmup: 2s, duration: 10s", ramp)
+    (project / "slos/quick.yaml").write_text(text.replace("80ms", "80ms over 2s"))
+    found = promises("slos/quick.yaml")["latency{name:search} p(99)<80ms over 2s"]
+    assert found["planned"] == 20  # of 500; the last two seconds of a rate that ends at 0
 
 
 def test_a_plan_that_can_be_decided_ends_with_0_and_leaves_nothing(project: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.faults.registry import FAULTS
+from harness.load.reply import OUTCOMES
 from harness.model import threshold
 
 ROOT = Path(__file__).parent.parent.parent
@@ -44,6 +45,13 @@ def test_the_grammar_in_the_docs_is_the_one_in_the_code() -> None:
 def test_every_fault_has_its_line_in_the_table_of_faults() -> None:
     told = re.findall(r"^\| \[?`([a-z-]+)`(?:\]\([a-z.-]+\))? \|", (ROOT / "docs/faults.md").read_text(), re.MULTILINE)
     assert sorted(told) == sorted(FAULTS)
+
+
+def test_every_outcome_of_a_request_has_its_line() -> None:
+    told = re.findall(r"^\| `([a-z_]+)` \|", (ROOT / "docs/load-http.md").read_text(), re.MULTILINE)
+    assert sorted(told) == sorted(OUTCOMES)
+    named = "".join(path.read_text() for path in SOURCES if path.name.startswith("http_"))
+    assert [one for one in OUTCOMES if f'"{one}"' not in named] == []
 
 
 def test_links_in_the_documents_lead_somewhere() -> None:

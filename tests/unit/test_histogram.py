@@ -71,6 +71,35 @@ def test_a_quantile_is_the_nearest_rank_within_a_thousandth(values: list[int], q
     assert min(values) <= found <= max(values)
 
 
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    sizes=st.lists(st.sampled_from([1, 3, 249, 250, 700]), min_size=1, max_size=5),
+    highest=st.sampled_from([900, 10**6, 10**10, LARGEST]),
+)
+def test_many_values_at_a_time_count_as_one_by_one(seed: int, sizes: list[int], highest: int) -> None:
+    drawn = np.random.default_rng(seed)
+    parts = [drawn.integers(0, highest, size, endpoint=True) for size in sizes]
+    single, together, merged = Histogram(), Histogram(), Histogram()
+    for part in parts:
+        together.record(part)
+        (other := Histogram()).record(part)
+        merged.merge(other)
+        assert merged.count == sum(merged.buckets.values())  # asked in between, and recorded on
+        for value in part.tolist():
+            single.record([value])
+    assert together == single == merged
+    assert merged.quantile(0.5) == single.quantile(0.5)
+    assert Histogram.from_dict(together.as_dict()).as_dict() == single.as_dict()
+
+
+def test_what_is_merged_stays_its_owners() -> None:
+    (one := Histogram()).record(np.full(1000, 7))
+    (two := Histogram()).merge(one)
+    two.record(np.full(1000, 7))
+    assert (one.buckets, two.buckets) == ({7: 1000}, {7: 2000})
+
+
 def test_the_rank_is_that_of_the_decimal_as_written() -> None:
     assert of(list(range(1, 101))).quantile(0.07) == 7  # 0.07 * 100 is 7.000000000000001 in floats
     assert of(list(range(1, 1001))).quantile(0.99) == 990

@@ -60,11 +60,14 @@ def holds(value: Any, word: str, said: Any, rule: dict[str, Any], root: dict[str
             return value in said
         case "pattern":
             return not isinstance(value, str) or re.search(said, value) is not None
-        case "minimum" | "maximum" | "exclusiveMinimum":
-            worse = {"minimum": lambda: value < said, "maximum": lambda: value > said}
-            return not (numeric and worse.get(word, lambda: value <= said)())
+        case "minimum" | "maximum":
+            return not (numeric and (value < said if word == "minimum" else value > said))
+        case "exclusiveMinimum" | "exclusiveMaximum":
+            return not (numeric and (value <= said if word == "exclusiveMinimum" else value >= said))
         case "minItems" | "minProperties":
             return len(fields or items) >= said
+        case "maxItems":
+            return len(items) <= said
         case "items":
             return all(fits(item, said, root) for item in items)
         case "required":
@@ -88,6 +91,12 @@ def read(path: Path) -> Any:
 def test_the_validations_of_this_project_fit(path: Path) -> None:
     rules = schema("validation")
     assert fits(read(path), rules, rules)
+
+
+def test_the_validations_of_all_executors_fit() -> None:
+    rules = schema("validation")
+    documents = list(YAML(typ="safe", pure=True).load_all(ROOT / "tests/every_executor.yaml"))
+    assert len(documents) == 5 and all(fits(document, rules, rules) for document in documents)
 
 
 def test_the_stack_of_this_project_fits() -> None:
@@ -138,11 +147,11 @@ def test_faults_fit_with_their_parameters_and_times() -> None:
 @pytest.mark.parametrize("value", [60, 0.5, "60", "60/s", "0.5/s"])
 def test_a_rate_is_a_number_or_a_text(value: Any) -> None:
     rules = schema("validation")
-    assert fits(value, rules["$defs"]["Load"]["properties"]["rate"], rules)
+    assert fits(value, rules["$defs"]["ConstantArrivalRate"]["properties"]["rate"], rules)
 
 
 def test_defaults_are_written_as_in_the_file() -> None:
-    load = schema("validation")["$defs"]["Load"]["properties"]
+    load = schema("validation")["$defs"]["ConstantArrivalRate"]["properties"]
     assert (load["warmup"]["default"], load["timeout"]["default"]) == ("5s", "10s")
     assert load["duration"]["type"] == "string"
     assert schema("stack")["$defs"]["Artefact"]["properties"]["timeout"]["default"] == "10m"

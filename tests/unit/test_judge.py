@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from harness.load.arrivals import ArrivalLog
 from harness.load.http_client import Moment
 from harness.load.recorder import Recorder
 from harness.load.reply import Reply
-from harness.model.load import LoadPlan
+from harness.model.load import EXECUTORS, LoadPlan
 from harness.model.phases import Phase
 from harness.model.threshold import parse_threshold
 from harness.results.rundir import RunDir
@@ -34,7 +36,7 @@ def recorded(directory: Path, *, late_ns: int = 20_000, started: int = 1000, dro
     arrivals.origin_ns = SECOND
     channel = recorder.channel("POST", "search")
     for number in range(1000):
-        due = SECOND + PLAN.offset_ns(number)
+        due = SECOND + number * SECOND // 200
         arrivals.due(due, late_ns)
         if number < started:
             arrivals.started(due)
@@ -138,6 +140,83 @@ def test_the_generator_answers_for_its_own_lateness_and_losses(tmp_path: Path) -
     assert (lost.outcome, lost.slug) == (Outcome.ERROR, "arrivals-lost")
     dropped = judge_generator(recorded(tmp_path / "d", started=999, dropped=True), 5 * MS)
     assert (dropped.outcome, dropped.slug) == (Outcome.FAIL, "arrivals-dropped")
+    both = judge_generator(recorded(tmp_path / "e", started=999, dropped=True, late_ns=9 * MS), 5 * MS)
+    assert (both.outcome, both.slug) == (Outcome.ERROR, "generator-saturated")  # then the system is not to blame
+
+
+def arrivals(directory: Path, plan: LoadPlan, record: Callable[[ArrivalLog, int, int], None]) -> Samples:
+    """What a worker leaves of `plan`, with `record` told of each arrival: the log, when it is due, its number."""
+    recorder, log = Recorder(directory / "load-0.jsonl", plan), ArrivalLog(plan)
+    recorder.begin(SECOND, "load-0")
+    log.origin_ns = SECOND
+    for number, offset in enumerate(plan.timetable(0)):
+        record(log, SECOND + offset, number)
+    log.flush(recorder.file)
+    recorder.end("done")
+    return load_samples(directory)
+
+
+WARMED = replace(PLAN, warmup_ns=3 * SECOND, duration_ns=2 * SECOND)
+
+
+def test_waiting_for_a_free_user_is_not_the_generators_lateness(tmp_path: Path) -> None:
+    def starved(log: ArrivalLog, due: int, number: int) -> None:
+        log.due(due, 20_000)
+        log.starved(due)
+        log.waited(due, 400 * MS)
+        log.started(due)
+
+    samples = arrivals(tmp_path, PLAN, starved)
+    finding = judge_generator(samples, 5 * MS)
+    assert finding.outcome is Outcome.PASS and finding.observed == pytest.approx(20e-6, rel=0.01)
+    assert (samples.arrivals.starved, samples.arrivals.waited.count) == (1000, 1000)
+
+
+@pytest.mark.parametrize(
+    ("late_in_warmup", "outcome"), [(True, Outcome.PASS), (False, Outcome.ERROR)], ids=["warm-up", "steady"]
+)
+def test_lateness_is_judged_in_the_steady_phase_alone(tmp_path: Path, late_in_warmup: bool, outcome: Outcome) -> None:
+    def record(log: ArrivalLog, due: int, number: int) -> None:
+        # 590 of 600, or 10 of 400: too few to be seen among all, were they judged together
+        late = 10 <= number < 600 if late_in_warmup else 600 <= number < 610
+        log.due(due, 9 * MS if late else 20_000)
+        log.started(due)
+
+    assert judge_generator(arrivals(tmp_path, WARMED, record), 5 * MS).outcome is outcome
+
+
+def test_arrivals_that_the_warm_up_dropped_are_told_and_fail_nothing(tmp_path: Path) -> None:
+    def record(log: ArrivalLog, due: int, number: int) -> None:
+        log.due(due, 20_000)
+        (log.dropped if number < 5 else log.started)(due)
+
+    finding = judge_generator(arrivals(tmp_path, WARMED, record), 5 * MS)
+    assert finding.outcome is Outcome.PASS and "5 arrivals of the warm-up" in finding.reason
+
+
+def test_the_finding_of_a_closed_load_says_where_latency_counts_from(tmp_path: Path) -> None:
+    samples = recorded(tmp_path)
+    assert judge_generator(samples, 5 * MS).reason == ""
+    assert "latency counts from the sending" in judge_generator(samples, 5 * MS, closed=True).reason
+
+
+@pytest.mark.parametrize("executor", EXECUTORS)
+def test_whether_latency_had_settled_is_asked_of_a_load_that_stays_the_same(tmp_path: Path, executor: str) -> None:
+    run = RunDir.create(tmp_path, "settled")
+    recorder = Recorder(run.load / "load-0.jsonl", replace(PLAN, duration_ns=20 * SECOND))
+    recorder.begin(SECOND, "load-0")
+    channel = recorder.channel("POST", "search")
+    for number in range(4000):
+        due = SECOND + number * SECOND // 200
+        channel.finished(Moment(due, due), due, due + number * MS, Reply(0, b"", b"", None, number * MS))
+        channel.sent(Moment(due, due))
+    recorder.end("done")
+    load = {"warmup": 0, "duration": 20 * SECOND, "maxLateness": 5 * MS, "executor": executor}
+    run.write(
+        "plan.json", {"name": "x", "load": load, "thresholds": [], "objectives": [], "allowed_unvalidated": False}
+    )
+    slugs = {finding.slug for finding in judge(run).findings}
+    assert ("not-stationary" in slugs) == (executor in ("constant-arrival-rate", "poisson", "constant-users"))
 
 
 def test_a_load_worker_that_did_not_report_in_full_proves_nothing(tmp_path: Path) -> None:

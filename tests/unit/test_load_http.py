@@ -15,7 +15,7 @@ from harness.load.reply import Reply, parse_head
 def encode(
     method: str, path: str, url: str = "http://h:81", *, json: Any = None, data: Any = None, headers: Any = None
 ) -> bytes:
-    return Encoder(Target(url), trace=False).encode(method, path, json, data, headers)
+    return Encoder(Target(url), trace=False).head(method, path, headers).message(json, data)
 
 
 def test_a_post_carries_its_json_and_its_length() -> None:
@@ -46,7 +46,7 @@ def test_requests_of_one_trace_share_its_id_and_others_have_their_own() -> None:
 
     def sent() -> tuple[bytes, bytes]:
         (found,) = re.findall(
-            rb"traceparent: 00-([0-9a-f]{32})-([0-9a-f]{16})-01\r\n", encoder.encode("GET", "/", *[None] * 3)
+            rb"traceparent: 00-([0-9a-f]{32})-([0-9a-f]{16})-01\r\n", encoder.head("GET", "/").message()
         )
         return found
 
@@ -76,15 +76,30 @@ def test_a_content_type_of_ones_own_stays_alone() -> None:
 
 def test_each_request_has_a_trace_of_its_own() -> None:
     encoder = Encoder(Target("http://h"), trace=True)
-    messages = [encoder.encode("GET", "/", None, None, None) for _ in range(50)]
+    head = encoder.head("GET", "/")
+    messages = [head.message() for _ in range(150)]
     found = [re.search(rb"traceparent: 00-([0-9a-f]{32})-([0-9a-f]{16})-01\r\n", message) for message in messages]
-    assert len({match[1] for match in found if match}) == 50
+    assert len({match[1] for match in found if match}) == 150
 
 
-@pytest.mark.parametrize("url", ["https://h", "", "http://", "ftp://h/x"])
+@pytest.mark.parametrize("url", ["", "http://", "https://", "ftp://h/x"])
 def test_what_is_no_target_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match=r"only http|names no host"):
         Target(url)
+
+
+def test_a_url_has_the_port_of_its_protocol() -> None:
+    assert Target("https://h/x").origin == ("https", "h", 443) and Target("h").origin == ("http", "h", 80)
+    assert Target("https://u:p@h:9/b/").netloc == "h:9"
+
+
+def test_what_stays_the_same_is_given_once() -> None:
+    head = Encoder(Target("http://h"), trace=True).head("POST", "/x", {"A": "b"}, {"k": 1})
+    first, second = head.message(), head.message()
+    assert first.endswith(b"Content-Type: application/json\r\ntraceparent" + first.partition(b"traceparent")[2])
+    assert first.endswith(b'Content-Length: 7\r\n\r\n{"k":1}') and first != second
+    assert head.message({"k": 22}).endswith(b'Content-Length: 8\r\n\r\n{"k":22}')
+    assert head.message(data=b"x").endswith(b"Content-Length: 1\r\n\r\nx") and b"json" not in head.message(data=b"x")
 
 
 def test_headers_are_those_of_the_final_reply() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from typing import Any
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.model.load import LoadPlan
+from harness.model.timetable import Constant, Stage
 
 SECOND = 1_000_000_000
 
@@ -27,14 +29,15 @@ def test_workers_share_the_timetable_without_loss(rate: float, length: int, work
     shares = [list(whole.timetable(worker)) for worker in range(workers)]
     assert [len(share) for share in shares] == [whole.share(worker) for worker in range(workers)]
     together = sorted(offset for share in shares for offset in share)
-    assert together == [whole.offset_ns(number) for number in range(whole.arrivals)]
+    law = Constant(rate, length)
+    assert together == [law.offset_ns(number) for number in range(whole.arrivals)]
     assert all(offset < length for offset in together)
-    assert whole.offset_ns(whole.arrivals) >= length - 1  # the next one would be due after the end
+    assert law.offset_ns(whole.arrivals) >= length - 1  # the next one would be due after the end
 
 
 def test_the_timetable_does_not_drift() -> None:
-    whole = plan(rate=3.0, duration_ns=3600 * SECOND)
-    assert whole.offset_ns(3 * 3600) == 3600 * SECOND
+    whole = plan(rate=3.0, warmup_ns=0, duration_ns=3601 * SECOND)
+    assert list(whole.timetable(0))[3 * 3600] == 3600 * SECOND
     assert plan(rate=200, warmup_ns=0, duration_ns=6 * SECOND).arrivals == 1200
 
 
@@ -56,7 +59,12 @@ def test_as_many_users_as_replies_of_two_seconds_need(changes: dict[str, Any], u
 @pytest.mark.parametrize(
     "changes",
     [{"rate": 0}, {"rate": float("nan")}, {"rate": float("inf")}, {"duration_ns": 0}, {"warmup_ns": -1},
-     {"queue": -1}, {"workers": 0}, {"users": 0}, {"timeout_ns": 0}, {"executor": "constant-users"}],
+     {"queue": -1}, {"workers": 0}, {"users": 0}, {"timeout_ns": 0}, {"executor": "k6"},
+     {"executor": "constant-users"}, {"executor": "poisson", "rate": 0},
+     {"executor": "replay"}, {"executor": "replay", "file": "x", "speed": 0}, {"executor": "ramping-users"},
+     {"executor": "ramping-arrival-rate", "stages": (Stage(5, SECOND),)},
+     {"executor": "ramping-arrival-rate", "stages": (Stage(0, 99 * SECOND),)},
+     {"executor": "ramping-arrival-rate", "stages": (Stage(-5, 99 * SECOND),), "start": 7}],
 )  # fmt: skip
 def test_a_plan_that_cannot_be_carried_out_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"must|needed|not one of"):
@@ -64,8 +72,8 @@ def test_a_plan_that_cannot_be_carried_out_is_refused(changes: dict[str, Any]) -
 
 
 def test_it_comes_back_from_its_stored_form() -> None:
-    whole = plan(env={"A": "b"}, users=3)
-    assert LoadPlan.from_dict(whole.as_dict()) == whole
+    whole = plan(env={"A": "b"}, users=3, executor="ramping-users", stages=(Stage(5, 99 * SECOND),))
+    assert LoadPlan.from_dict(json.loads(json.dumps(whole.as_dict()))) == whole
 
 
 def test_the_engine_leaves_sockets_unpatched_and_locust_out() -> None:

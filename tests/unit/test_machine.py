@@ -121,8 +121,8 @@ def recorded(
     recorder.begin(SECOND, "load-0")
     channel = recorder.channel("POST", "search")
     for number in range(PLAN.arrivals):
-        due = SECOND + PLAN.offset_ns(number)
-        latency = 300 * MS if PLAN.offset_ns(number) // SECOND in slow and number % 5 == 0 else usual
+        due = SECOND + number * SECOND // 200
+        latency = 300 * MS if number * SECOND // 200 // SECOND in slow and number % 5 == 0 else usual
         moment = Moment(due, due)
         channel.sent(moment)
         channel.finished(moment, due, due + latency, Reply(200, b"", b"", None, latency))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -221,6 +222,44 @@ def test_an_end_that_was_not_planned_is_told(recorder: Recorder, tmp_path: Path)
     (worker,) = read(tmp_path).workers
     assert (worker.complete, worker.reason) == (False, "error: 3 arrivals were still under way")
     assert read(tmp_path).counts("search").sent == 1
+
+
+def test_memory_does_not_grow_with_the_number_of_requests(tmp_path: Path) -> None:
+    """Of one second that never ends, so that nothing is written down meanwhile."""
+    recorder, arrivals = Recorder(tmp_path / "load-0.jsonl", PLAN), ArrivalLog(PLAN)
+    recorder.begin(ORIGIN, "load-0")
+    arrivals.origin_ns = ORIGIN
+
+    def many(count: int) -> int:
+        for number in range(count):
+            request(
+                recorder, "search", 2 * SECOND, 1 * MS + number % 997 * 1000, "timeout" if number % 9 == 0 else None
+            )
+            recorder.value("recall", number % 11 / 10, {"name": "search"}, ORIGIN + 2 * SECOND)
+            arrivals.due(ORIGIN + 2 * SECOND, number % 1000)
+            arrivals.waited(ORIGIN + 2 * SECOND, number % 1000)
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        few = many(9_000)
+        assert many(36_000) < 1.05 * few + 100_000  # what has not been sorted in yet: a thousand of each
+    finally:
+        tracemalloc.stop()
+    arrivals.flush(recorder.file)
+    recorder.end("done")
+    samples = read(tmp_path)
+    assert samples.counts("search").outcomes == {"ok": 40_000, "timeout": 5_000}
+    assert samples.select("latency", {}).count == samples.select("recall", {}).count == 45_000
+    assert samples.arrivals.lateness.count == samples.arrivals.waited.count == 45_000
+
+
+def test_a_file_that_was_removed_is_no_silence(tmp_path: Path) -> None:
+    file = SampleFile(tmp_path / "load-0.jsonl")
+    file.hello(worker="load-0")
+    (tmp_path / "load-0.jsonl").unlink()
+    with pytest.raises(OSError, match="is gone"):
+        file.counter("sent", {"name": "search"}, (0, "steady"), 1)
 
 
 def test_a_full_disk_is_no_silence() -> None:

@@ -16,7 +16,7 @@ _ASKING_S = 30
 
 
 def check_settings(path: Path | None, version: Callable[[], str]) -> None:
-    """path: a Prometheus configuration that can be read, or none; version: the server's, only asked for where it matters.
+    """path: a Prometheus configuration that is read, or none; version: the server's, asked for only where it matters.
 
     Raises UsageError prometheus-config, located, for a setting that this version does not know. Of a version that the
     table does not cover nothing is said: the server itself will speak.

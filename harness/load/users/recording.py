@@ -1,20 +1,16 @@
-"""The Locust user that scenarios derive from. Works under the harness and under plain `locust -f`."""
+"""What all users have in common: scheduled times, where samples go, and the process' one event loop."""
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
-from gevent import get_hub, getcurrent
+from gevent import Timeout, get_hub, getcurrent
 from locust import User
-from locust.exception import LocustError, StopTest
+from locust.exception import LocustError
 
-from harness.load.http_client import Channel, HttpClient, Moment
 from harness.load.http_connection import SWEEP_SECONDS, Runtime
-from harness.load.http_message import Target
-from harness.load.reply import Reply
+from harness.load.sink import Channel, Moment, Result, Sink
 
 _runtime: Runtime | None = None
 
@@ -23,48 +19,29 @@ def runtime() -> Runtime:
     """The process' one event loop, with the sweep that ends requests whose deadline has passed."""
     global _runtime
     if _runtime is None:
-        _runtime = Runtime(get_hub(), getcurrent)
+        _runtime = Runtime(get_hub(), getcurrent, lambda seconds: Timeout(seconds, False))
         _runtime.sweeper = get_hub().loop.timer(SWEEP_SECONDS, SWEEP_SECONDS, ref=False)
         _runtime.sweeper.start(_runtime.sweep)
     return _runtime
 
 
-class Sink(Protocol):
-    """Where samples go: the harness' recorder, or Locust's request event."""
+class RecordingUser(User):  # type: ignore[misc]
+    """One user whose client records every request: when it was due, what it came to, how long it took.
 
-    def channel(self, method: str, name: str) -> Channel: ...
-    def value(self, metric: str, value: float, tags: dict[str, Any], due_ns: int) -> None: ...
-
-
-class SloUser(User):  # type: ignore[misc]
-    """One user: a keep-alive connection, one request at a time, every outcome recorded.
-
-    host: base URL; timeout: seconds for a whole reply; trace: send a W3C traceparent with each request.
+    timeout: seconds for a whole reply; sink: set by the harness' worker, without it Locust's own event is fired.
     """
 
     abstract = True
     timeout = 10.0
-    trace = True
-    sink: Sink | None = None  # set by the harness' worker
+    sink: Sink | None = None
 
     def __init__(self, environment: Any) -> None:
         super().__init__(environment)
         self._sink: Sink = self.sink or _LocustSink(self)
+        if self.sink is not None and _listened_to(environment):
+            self._sink = _BothSinks(self.sink, _LocustSink(self))
         self._due_ns = 0
         self._first = False
-        host = self.host or environment.host
-        try:
-            target = Target(host or "")
-        except ValueError as error:
-            raise StopTest(f"{error}; give the base URL with --host or as the user's `host`") from None
-        self.client = HttpClient(
-            target,
-            runtime(),
-            channel=self._sink.channel,
-            moment=self._moment,
-            timeout=self.timeout,
-            trace=self.trace,
-        )
 
     def begin_task(self, due_ns: int) -> None:
         """The scheduled time of the task that runs next: it decides the phase of all that the task records, and the
@@ -90,7 +67,7 @@ class SloUser(User):  # type: ignore[misc]
 class _LocustSink:
     """Plain `locust -f`: each request fires Locust's own event; scenario metrics have no place there."""
 
-    def __init__(self, user: SloUser) -> None:
+    def __init__(self, user: RecordingUser) -> None:
         self._user = user
 
     def channel(self, method: str, name: str) -> Channel:
@@ -101,7 +78,7 @@ class _LocustSink:
 
 
 class _LocustChannel:
-    def __init__(self, user: SloUser, method: str, name: str) -> None:
+    def __init__(self, user: RecordingUser, method: str, name: str) -> None:
         self._user, self._method, self._name = user, method, name
 
     def sent(self, moment: Moment) -> None:
@@ -110,30 +87,44 @@ class _LocustChannel:
     def retried(self, moment: Moment) -> None:
         pass
 
-    def finished(self, moment: Moment, start_ns: int, end_ns: int, reply: Reply) -> None:
+    def finished(self, moment: Moment, start_ns: int, end_ns: int, reply: Result) -> None:
+        if not _listened_to(self._user.environment):
+            return
         self._user.environment.events.request.fire(
             request_type=self._method,
             name=self._name,
             response_time=(end_ns - start_ns) / 1e6,
-            response_length=len(reply.body),
+            response_length=reply.size,
             response=reply,
             context=self._user.context(),
-            exception=None if reply.ok else LocustError(reply.error),
+            exception=None if reply.error is None else LocustError(reply.error),
             start_time=time.time() - (end_ns - start_ns) / 1e9,
         )
 
 
-def user_classes(namespace: Mapping[str, Any]) -> list[type[Any]]:
-    """The concrete Locust users in a module, SloUsers or not, by name."""
-    found: set[Any] = {one for one in namespace.values() if isinstance(one, type) and issubclass(one, User)}
-    return sorted((one for one in found if not one.abstract), key=lambda one: one.__name__)
+class _BothSinks:
+    """Under the harness, when the scenario listens to Locust's request event too."""
+
+    def __init__(self, recorder: Sink, locust: Sink) -> None:
+        self._recorder, self._locust = recorder, locust
+
+    def channel(self, method: str, name: str) -> Channel:
+        return _BothChannels(self._recorder.channel(method, name), self._locust.channel(method, name))
+
+    def value(self, metric: str, value: float, tags: dict[str, Any], due_ns: int) -> None:
+        self._recorder.value(metric, value, tags, due_ns)
 
 
-def artefact(name: str) -> str:
-    """The directory of a built artefact, as the harness names it in the environment. Raises LookupError."""
-    variable = f"SLO_ARTEFACT_{name.upper().replace('-', '_')}"
-    if variable not in os.environ:
-        raise LookupError(
-            f"{variable} is not set: run this through `harness run`, or set it to the artefact's directory"
-        )
-    return os.environ[variable]
+class _BothChannels:
+    def __init__(self, recorder: Channel, locust: Channel) -> None:
+        self.sent, self.retried = recorder.sent, recorder.retried
+        self._recorder, self._locust = recorder, locust
+
+    def finished(self, moment: Moment, start_ns: int, end_ns: int, reply: Result) -> None:
+        self._recorder.finished(moment, start_ns, end_ns, reply)
+        self._locust.finished(moment, start_ns, end_ns, reply)
+
+
+def _listened_to(environment: Any) -> bool:
+    """Whether anybody waits for Locust's request event, which costs as much as the request."""
+    return bool(environment.events.request._handlers)

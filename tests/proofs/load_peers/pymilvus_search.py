@@ -1,0 +1,61 @@
+"""Searches by pymilvus as VectorDBBench drives it: processes of their own, each asks one question after the other.
+
+    python -m tests.proofs.load_peers.pymilvus_search ADDRESS PROCESSES SECONDS NPROBE
+
+The corpus is that of SLO_ARTEFACT_CORPUS. Each reply is decoded and its recall worked out, as ours does. Prints
+searches, CPU seconds of all processes while they asked, and the mean recall.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+WARM_SECONDS = 1.0
+
+
+def ask(address: str, number: int, seconds: float, nprobe: int, told: Any) -> None:
+    import numpy as np
+    from pymilvus import Collection, connections
+
+    from scenarios.vector_search import QUESTIONS, TOP_K
+
+    connections.connect(host=address.partition(":")[0], port=address.partition(":")[2])
+    collection = Collection("documents")
+    (index,) = collection.indexes
+    vectors = np.load(Path(os.environ["SLO_ARTEFACT_CORPUS"]) / "query_vectors.npy")
+    wanted = [found for _, found in QUESTIONS]
+    parameters = {"metric_type": index.params["metric_type"], "params": {"nprobe": nprobe}}
+    at, count, recall, cpu = number * 61, 0, 0.0, 0.0
+    until, warm = time.monotonic() + seconds + WARM_SECONDS, time.monotonic() + WARM_SECONDS
+    while (now := time.monotonic()) < until:
+        if warm and now >= warm:
+            count, recall, cpu, warm = 0, 0.0, time.process_time(), 0.0
+        question = at % len(vectors)
+        (hits,) = collection.search([vectors[question].tolist()], index.field_name, parameters, limit=TOP_K)
+        recall += len(wanted[question].intersection(hits.ids)) / TOP_K
+        count, at = count + 1, at + 1
+    told.put((count, time.process_time() - cpu, recall))
+
+
+def main() -> None:
+    address, processes, seconds, nprobe = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])
+    context = multiprocessing.get_context("spawn")
+    told: Any = context.Queue()
+    started = [context.Process(target=ask, args=(address, at, seconds, nprobe, told)) for at in range(processes)]
+    for one in started:
+        one.start()
+    found = [told.get(timeout=seconds + 120) for _ in started]
+    for one in started:
+        one.join()
+    searches, cpu, recall = (sum(each) for each in zip(*found, strict=True))
+    print(json.dumps({"searches": searches, "cpu": cpu, "recall": recall / searches}))
+
+
+if __name__ == "__main__":
+    main()

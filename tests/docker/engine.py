@@ -10,6 +10,7 @@ Exit code: that of COMMAND; 77 and the reason where no engine can be started on 
 from __future__ import annotations
 
 import argparse
+import errno
 import fcntl
 import os
 import shutil
@@ -160,15 +161,25 @@ def _new_root() -> tuple[Path, int]:
             handle = os.open(old, os.O_RDONLY | os.O_DIRECTORY)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                for group in groups(old):
+                    for inner in sorted(group.rglob("*/"), reverse=True):
+                        inner.rmdir()
+                    group.rmdir()
                 shutil.rmtree(old)
-            except BlockingIOError:
-                continue
+            except OSError as error:
+                if error.errno not in (errno.EAGAIN, errno.EBUSY):  # in use, or its last processes are still ending
+                    raise
             finally:
                 os.close(handle)
         root = Path(tempfile.mkdtemp(prefix="slo-engine-", dir=engines_dir()))
         lock = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
         fcntl.flock(lock, fcntl.LOCK_EX)
         return root, lock
+
+
+def groups(root: Path) -> list[Path]:
+    """The control groups of an engine: one, or one in each hierarchy."""
+    return [path for pattern in (root.name, f"*/{root.name}") for path in Path("/sys/fs/cgroup").glob(pattern)]
 
 
 if __name__ == "__main__":

@@ -42,10 +42,6 @@ def _gone(root: Path) -> bool:
     return not root.exists()
 
 
-def _groups(root: Path) -> list[Path]:
-    return [path for pattern in (root.name, f"*/{root.name}") for path in Path("/sys/fs/cgroup").glob(pattern)]
-
-
 def test_the_network_of_an_engine_has_no_way_out() -> None:
     routes = [line.split() for line in Path("/proc/net/route").read_text().splitlines()[1:]]
     assert routes, "the engine's own bridge has a route"
@@ -86,7 +82,7 @@ def test_nothing_is_left_of_an_engine_whose_caller_was_killed(number: signal.Sig
     process = _started(f"docker run --detach {image_of('redis')} >&2; echo ready; exec sleep 600", images=True)
     root = Path(_first_line(process))
     assert _first_line(process) == "ready"
-    assert _groups(root), "the container has a control group"
+    assert engine.groups(root), "the container has a control group"
     seen = subprocess.run(["ps", "-ww", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     assert f"--data-root={root}/data" in seen
     process.send_signal(number)
@@ -94,15 +90,18 @@ def test_nothing_is_left_of_an_engine_whose_caller_was_killed(number: signal.Sig
     assert _gone(root)
     seen = subprocess.run(["ps", "-ww", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     assert str(root) not in seen
-    assert not _groups(root)
+    assert not engine.groups(root)
     assert str(root) not in Path("/proc/mounts").read_text()
 
 
 def test_the_directory_of_one_whose_every_process_was_killed_goes_with_the_next_start() -> None:
     dead = engine.engines_dir() / "slo-engine-dead"
     (dead / "data").mkdir(parents=True)
+    group = next(path for path in Path("/sys/fs/cgroup").glob("**/cgroup.procs")).parent / dead.name
+    (group / "container").mkdir(parents=True)
     subprocess.run(_words("true"), cwd=ROOT, timeout=_WAIT_S, check=True)
     assert not dead.exists()
+    assert not group.exists()
 
 
 def test_who_cannot_have_an_engine_is_told_why_and_in_ci_that_is_a_failure(

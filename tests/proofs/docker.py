@@ -14,6 +14,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -54,16 +55,23 @@ spec:
 _LOOK_S = 120.0  # how long to look for what a kill left, to be able to say how long it took
 
 
-def kills(engine: Engine, scratch: Path, number: int, seed: int) -> dict[str, Any]:
+def kills(
+    engine: Engine, scratch: Path, number: int, seed: int, keep: Callable[[dict[str, Any]], None]
+) -> dict[str, Any]:
     """Kill a pytest `number` times, at random moments from its first thing on the engine until its load has been under
-    way for a while."""
+    way for a while. What there is so far goes to `keep` after each."""
     chance, done = random.Random(seed), []
     life = _life(engine, scratch / "life")
     for at, signum in zip(range(number), itertools.cycle(SIGNALS), strict=False):
         done.append(_one_kill(engine, scratch / f"kill-{at}", signum, chance.uniform(0, 1.2) * life))
         print(f"{at + 1}/{number}: {done[-1]}", flush=True)
+        keep(_told(done, life))
+    return _told(done, life)
+
+
+def _told(done: list[dict[str, Any]], life: float) -> dict[str, Any]:
     return {
-        "kills": number,
+        "kills": len(done),
         "limit_s": CLEAN_S,
         "clean": sum(one["clean_after_s"] is not None and one["clean_after_s"] <= CLEAN_S for one in done),
         "with_things_to_leave": sum(one["things"] > 0 for one in done),
@@ -172,9 +180,14 @@ def main() -> int:
     kept: dict[str, bool] = {}
     with tempfile.TemporaryDirectory() as scratch:
         if options.kills:
-            killed = result["kills"] = kills(engine, Path(scratch), options.kills, options.seed)
+            killed = result["kills"] = kills(
+                engine,
+                Path(scratch),
+                options.kills,
+                options.seed,
+                lambda so_far: write_json(options.out, {**result, "kills": so_far, "conditions": conditions(before)}),
+            )
             kept["kills"] = killed["clean"] == options.kills
-            write_json(options.out, {**result, "conditions": conditions(before)})  # a start may fail on a busy machine
         if options.starts:
             (stackfile := Path(scratch) / "stack.yaml").write_text(STORES)
             began = result["starts"] = starts(options.starts, stackfile)

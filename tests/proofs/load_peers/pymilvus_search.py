@@ -3,7 +3,8 @@
     python -m tests.proofs.load_peers.pymilvus_search ADDRESS PROCESSES SECONDS NPROBE
 
 The corpus is that of SLO_ARTEFACT_CORPUS. Each reply is decoded and its recall worked out, as ours does. Prints
-searches, CPU seconds of all processes while they asked, and the mean recall.
+searches, CPU seconds of all processes while they asked, and the mean recall. Nothing of Locust is imported: it would
+patch the sockets.
 """
 
 from __future__ import annotations
@@ -16,20 +17,20 @@ import time
 from pathlib import Path
 from typing import Any
 
-WARM_SECONDS = 1.0
+WARM_SECONDS, TOP_K = 1.0, 10
 
 
 def ask(address: str, number: int, seconds: float, nprobe: int, told: Any) -> None:
     import numpy as np
     from pymilvus import Collection, connections
 
-    from scenarios.vector_search import QUESTIONS, TOP_K
-
     connections.connect(host=address.partition(":")[0], port=address.partition(":")[2])
     collection = Collection("documents")
     (index,) = collection.indexes
-    vectors = np.load(Path(os.environ["SLO_ARTEFACT_CORPUS"]) / "query_vectors.npy")
-    wanted = [found for _, found in QUESTIONS]
+    corpus = Path(os.environ["SLO_ARTEFACT_CORPUS"])
+    vectors = np.load(corpus / "query_vectors.npy")
+    rows = [json.loads(line) for line in (corpus / "queries.jsonl").read_text(encoding="utf-8").splitlines()]
+    wanted = [frozenset(row["neighbours"][:TOP_K]) for row in rows]
     parameters = {"metric_type": index.params["metric_type"], "params": {"nprobe": nprobe}}
     at, count, recall, cpu = number * 61, 0, 0.0, 0.0
     until, warm = time.monotonic() + seconds + WARM_SECONDS, time.monotonic() + WARM_SECONDS

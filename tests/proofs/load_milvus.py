@@ -63,10 +63,9 @@ def ours(stack: Stack) -> dict[str, float]:
 
 def theirs(stack: Stack) -> dict[str, float]:
     command = [sys.executable, "-m", "tests.proofs.load_peers.pymilvus_search", stack.address("milvus.grpc")]
-    done = subprocess.run(
-        [*command, str(AT_A_TIME), str(SECONDS), str(NPROBE)],
-        env=os.environ | scenario_environment(stack), cwd=ROOT, capture_output=True, text=True, check=False, timeout=600,
-    )  # fmt: skip
+    env = os.environ | scenario_environment(stack)
+    command += [str(AT_A_TIME), str(SECONDS), str(NPROBE)]
+    done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, check=False, timeout=600)
     if done.returncode:
         raise supply.NotHere(f"pymilvus ended with {done.returncode}: {' | '.join(done.stderr.splitlines()[-3:])}")
     found: dict[str, float] = json.loads(done.stdout)

@@ -63,7 +63,7 @@ def ours(stack: Stack) -> dict[str, float]:
 
 def theirs(stack: Stack) -> dict[str, float]:
     command = [sys.executable, "-m", "tests.proofs.load_peers.pymilvus_search", stack.address("milvus.grpc")]
-    env = os.environ | scenario_environment(stack)
+    env = os.environ | scenario_environment(stack) | {"PYTHONWARNINGS": "ignore"}
     command += [str(AT_A_TIME), str(SECONDS), str(NPROBE)]
     done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, check=False, timeout=600)
     if done.returncode:

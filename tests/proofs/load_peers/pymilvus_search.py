@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-WARM_SECONDS, TOP_K = 1.0, 10
+WARM_SECONDS, START_SECONDS, TOP_K = 1.0, 400, 10
 
 
 def ask(address: str, number: int, seconds: float, nprobe: int, told: Any) -> None:
@@ -51,7 +51,7 @@ def main() -> None:
     started = [context.Process(target=ask, args=(address, at, seconds, nprobe, told)) for at in range(processes)]
     for one in started:
         one.start()
-    found = [told.get(timeout=seconds + 120) for _ in started]
+    found = [told.get(timeout=seconds + START_SECONDS) for _ in started]
     for one in started:
         one.join()
     searches, cpu, recall = (sum(each) for each in zip(*found, strict=True))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -232,3 +235,28 @@ def test_a_slow_generator_and_a_slow_system_are_told_apart(
     assert (samples.arrivals.dropped > 0) == (path == "hang")
     if path == "hang":
         assert samples.arrivals.waited.quantile(0.5) > samples.arrivals.lateness.quantile(0.5)
+
+
+def test_a_generator_that_stood_still_to_the_end_does_not_pass_for_one_that_had_less_to_do(
+    target: Target, tmp_path: Path
+) -> None:
+    scenario = tmp_path / "scenario.py"
+    scenario.write_text(SCENARIO.replace("WAIT", "constant(0)").replace("PATH", "ok"))
+    plan = LoadPlan(str(scenario), 500.0, 0, 8 * SECOND, target.host, timeout_ns=SECOND // 10)
+    engine = LoadEngine(plan, run := RunDir.create(tmp_path / "results", "load"))
+    stopped = False
+    try:
+        engine.prepare()
+        engine.start()
+        for _ in engine.ticks():
+            if not stopped:
+                stopped = True
+                os.kill(engine.pids[0], signal.SIGSTOP)
+                assert not threading.Event().wait(11.0)  # beyond its deadline, which is 2.2 s after the end
+                os.kill(engine.pids[0], signal.SIGCONT)
+    finally:
+        engine.stop()
+    samples = load_samples(run.load)
+    assert samples.arrivals.scheduled < plan.arrivals
+    assert "not dispatched by the deadline" in samples.workers[0].reason
+    assert judge_generator(samples, 60 * SECOND).slug == "worker-incomplete"

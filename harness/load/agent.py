@@ -27,6 +27,7 @@ from harness.results.tally import read_tally
 CLOCK_TRIPS = 40
 MASTER_SECONDS = 60.0  # without an answer of the master, once the work has begun
 KNOCK_SECONDS = 1.0
+OVER_SECONDS = 5.0  # without an answer, once the master has said that it has everything
 
 
 class Agent:
@@ -197,6 +198,8 @@ class Link:
             if now >= beat:
                 self._socket.send("heartbeat", agent.snapshot())
                 beat = now + HEARTBEAT_SECONDS
+            if agent.delivered and now - heard > OVER_SECONDS:
+                return "the master has all of it, and is gone"  # whether or not its last word has come
             if now - heard > (KNOCK_SECONDS if why else MASTER_SECONDS):
                 if why:
                     return why

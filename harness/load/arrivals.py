@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from harness.load.sample_file import SampleFile
 from harness.model.histogram import Histogram
 from harness.model.load import LoadPlan
@@ -17,7 +19,6 @@ _SECOND = 1_000_000_000
 
 @dataclass
 class _Bin:
-    scheduled: int = 0
     started: int = 0
     on_time: int = 0
     dropped: int = 0
@@ -29,7 +30,9 @@ class _Bin:
 
     def fold(self) -> None:
         """A thousand at a time, so that no second ends with a pause."""
-        self.lateness.record(self.late)
+        late = np.array(self.late, dtype=np.int64)
+        self.on_time += int(np.count_nonzero(late <= ON_TIME_NS))
+        self.lateness.record(late)
         self.waited.record(self.wait)
         self.late.clear()
         self.wait.clear()
@@ -54,18 +57,22 @@ class ArrivalLog:
 
     def due(self, due_ns: int, lateness_ns: int) -> None:
         """The dispatcher woke for this arrival."""
-        found = self._bin(due_ns)
-        found.scheduled += 1
-        found.on_time += lateness_ns <= ON_TIME_NS
-        found.late.append(lateness_ns)
-        if len(found.late) >= _FOLD_AT:
+        begins, ends, found = self._last
+        if not begins <= due_ns < ends:
+            found = self._bin(due_ns)
+        late = found.late
+        late.append(lateness_ns)
+        if len(late) >= _FOLD_AT:
             found.fold()
         if self._tally is not None:
             self._tally.dispatched(due_ns - self.origin_ns)
 
     def started(self, due_ns: int) -> None:
         """A user took it."""
-        self._bin(due_ns).started += 1
+        begins, ends, found = self._last
+        if not begins <= due_ns < ends:
+            found = self._bin(due_ns)
+        found.started += 1
         self.started_total += 1
         if self._tally is not None:
             self._tally.started()
@@ -88,7 +95,8 @@ class ArrivalLog:
 
     def flush(self, file: SampleFile) -> None:
         for when, found in self._bins.items():
-            file.arrivals(when, found.scheduled, _fields(found))
+            found.fold()
+            file.arrivals(when, found.lateness.count, _fields(found))
         self._bins.clear()
         self._last = (0, 0, _Bin())
 
@@ -108,7 +116,6 @@ class ArrivalLog:
 
 
 def _fields(found: _Bin) -> dict[str, Any]:
-    found.fold()
     return {
         "started": found.started,
         "on_time_1ms": found.on_time,

@@ -117,6 +117,14 @@ class Dispatcher:
             self.stop()
         return max(moment, self._last + 1)
 
+    def give_up(self) -> None:
+        """Drop what waits for a user."""
+        for lane in self._lanes:
+            for due, _ in lane.backlog:
+                self._log.dropped(due)
+            self._room += len(lane.backlog)
+            lane.backlog.clear()
+
     def stop(self) -> None:
         """Dispatch nothing more."""
         self.finished = True

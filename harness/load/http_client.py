@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from typing import Any, TypedDict, Unpack
+from typing import Any
 
 from harness.load.http_body import ACCEPTED, Undecodable, decode
 from harness.load.http_connection import Connection, Limits, Runtime
@@ -19,21 +19,6 @@ from harness.load.sink import Channel, Moment
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"})
 _REMEMBERED = 4096
-
-
-class Body(TypedDict, total=False):
-    """json: encoded as the body, instead of data; timeout: seconds for the whole reply, instead of the user's."""
-
-    json: Any
-    data: bytes | str | None
-    timeout: float | None
-
-
-class Options(Body, total=False):
-    """name: what it is recorded under (default: the path without its query)."""
-
-    headers: Mapping[str, str] | None
-    name: str | None
 
 
 class HttpClient:
@@ -73,17 +58,57 @@ class HttpClient:
         self._pools = {target.origin: self.pool}
         self._known: dict[tuple[str, str, str | None], Prepared] = {}
 
-    def get(self, path: str, **options: Unpack[Options]) -> Reply:
-        return self.request("GET", path, **options)
+    def get(
+        self,
+        path: str,
+        *,
+        json: Any = None,
+        data: bytes | str | None = None,
+        headers: Mapping[str, str] | None = None,
+        name: str | None = None,
+        timeout: float | None = None,
+    ) -> Reply:
+        known = self._known.get(("GET", path, name)) if headers is None else None
+        return (known or self._find("GET", path, name, headers)).send(json, data, timeout)
 
-    def post(self, path: str, **options: Unpack[Options]) -> Reply:
-        return self.request("POST", path, **options)
+    def post(
+        self,
+        path: str,
+        *,
+        json: Any = None,
+        data: bytes | str | None = None,
+        headers: Mapping[str, str] | None = None,
+        name: str | None = None,
+        timeout: float | None = None,
+    ) -> Reply:
+        known = self._known.get(("POST", path, name)) if headers is None else None
+        return (known or self._find("POST", path, name, headers)).send(json, data, timeout)
 
-    def put(self, path: str, **options: Unpack[Options]) -> Reply:
-        return self.request("PUT", path, **options)
+    def put(
+        self,
+        path: str,
+        *,
+        json: Any = None,
+        data: bytes | str | None = None,
+        headers: Mapping[str, str] | None = None,
+        name: str | None = None,
+        timeout: float | None = None,
+    ) -> Reply:
+        known = self._known.get(("PUT", path, name)) if headers is None else None
+        return (known or self._find("PUT", path, name, headers)).send(json, data, timeout)
 
-    def delete(self, path: str, **options: Unpack[Options]) -> Reply:
-        return self.request("DELETE", path, **options)
+    def delete(
+        self,
+        path: str,
+        *,
+        json: Any = None,
+        data: bytes | str | None = None,
+        headers: Mapping[str, str] | None = None,
+        name: str | None = None,
+        timeout: float | None = None,
+    ) -> Reply:
+        known = self._known.get(("DELETE", path, name)) if headers is None else None
+        return (known or self._find("DELETE", path, name, headers)).send(json, data, timeout)
 
     def request(
         self,
@@ -96,14 +121,13 @@ class HttpClient:
         name: str | None = None,
         timeout: float | None = None,
     ) -> Reply:
-        """Send and read to the end. path: begins with /, may hold a query; see Options.
+        """Send and read to the end. path: begins with /, may hold a query; json: encoded as the body, instead of data;
+        name: what it is recorded under (default: the path without its query); timeout: seconds for the whole reply,
+        instead of the user's.
 
         Raises ValueError or TypeError for what cannot be sent; no failure of the network or the server raises.
         """
-        prepared = self._known.get((method, path, name)) if headers is None else None
-        if prepared is None:
-            prepared = self._find(method, path, name, headers)
-        return prepared.send(json, data, timeout)
+        return self._find(method, path, name, headers).send(json, data, timeout)
 
     def stream(
         self,
@@ -199,11 +223,11 @@ class Prepared:
             pool, connection, error = self._follow(connection, json, data, deadline, moment)
         end = connection.end_ns or time.monotonic_ns()
         body = connection.body
-        if error is None and client.decompress and body:
+        if client.decompress and error is None and body:
             body, error = self._plain(connection.head, body)
         if error is None:
             status = connection.status
-            failed = f"http_{status}" if status >= 400 else None
+            failed = None if status < 400 else f"http_{status}"
             reply = Reply(status, connection.head, body, failed, end - moment.since_ns)
         else:  # no whole reply
             reply = Reply(0, b"", b"", error, end - moment.since_ns)

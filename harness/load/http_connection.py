@@ -19,7 +19,7 @@ from harness.load.reply import parse_head, split_head
 from harness.load.sink import Channel, Moment
 
 READ, WRITE = 1, 2  # the loop's event bits
-CHUNK = 65536
+FIRST_CHUNK, CHUNK = 8192, 65536
 SWEEP_SECONDS = 0.02  # how late a timeout may be noticed
 _TCP_INFO = getattr(_socket, "TCP_INFO", None)
 _ESTABLISHED = b"\x01"  # what TCP_INFO begins with
@@ -74,8 +74,15 @@ class Limits(NamedTuple):
 
 class Connection:
     """After `exchange`: status, head, body, error, end_ns, begun (a byte of a reply came), written (a byte of the
-    request went out). `over` and `usable` say whether another request may follow."""
+    request went out). `over` and `still_open` say whether another request may follow."""
 
+    # more attributes than an instance dictionary can share its keys for
+    __slots__ = (
+        "_channel", "_chunk", "_chunks", "_closed", "_current", "_done", "_feed_parser", "_fresh", "_head_only",
+        "_in_head", "_keep_alive", "_moment", "_most", "_most_head", "_parser", "_piecewise", "_read", "_receive",
+        "_received", "_rest", "_runtime", "_socket", "_surplus", "_switch", "_times", "_waiter", "_whole",
+        "_writable", "_write", "deadline_ns", "end_ns", "error", "head", "over", "status", "written",
+    )  # fmt: skip
     error: str | None
     status: int
     end_ns: int
@@ -92,6 +99,7 @@ class Connection:
         self._waiter: Any = None
         self.over = False  # closed by the peer or here, or the last reply did not end well: no request may follow
         self._closed = False
+        self._chunk = FIRST_CHUNK
         self._new_parser()
         self.deadline_ns = 0
         self._begin(False, False)
@@ -99,10 +107,8 @@ class Connection:
         runtime.connections.add(self)
         self._read.start(self._on_readable)
 
-    def usable(self, surely: bool) -> bool:
-        """Not over; surely: nor closed by the peer in a way that the loop has not seen yet."""
-        if self.over or not surely:
-            return not self.over
+    def still_open(self) -> bool:
+        """Not closed by the peer in a way that the loop has not seen yet."""
         try:
             if _TCP_INFO is not None:  # half of what a peek costs, which has to raise to say that there is nothing
                 return self._socket.getsockopt(_socket.IPPROTO_TCP, _TCP_INFO, 1) == _ESTABLISHED
@@ -130,12 +136,15 @@ class Connection:
         self._channel, self._moment, self.deadline_ns = channel, moment, deadline_ns
         try:
             self._send(message)
-            while not self._done and (self._in_head or not piecewise):
-                self._wait()
+            if not self._done:
+                self._waiter, switch = self._current(), self._switch
+                while not self._done and (self._in_head or not piecewise):
+                    switch()
         except BaseException:  # the user was stopped in the middle of it: this connection's state is unknown
-            self.over = True
-            self.deadline_ns = 0
+            self._waiter = None
+            self.close()
             raise
+        self._waiter = None
         return self.error
 
     def more(self) -> list[tuple[bytes, int]]:
@@ -238,7 +247,7 @@ class Connection:
 
     def _on_readable(self) -> None:
         try:
-            data = self._receive(CHUNK)
+            data = self._receive(self._chunk)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
@@ -249,6 +258,8 @@ class Connection:
         elif self._done:
             self._lost("bad_http")  # nobody asked
         else:
+            if len(data) == self._chunk:
+                self._chunk = CHUNK  # worth a buffer of that size, which costs some time each time
             self._feed(data)
 
     def _feed(self, data: bytes) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -13,6 +12,7 @@ import orjson
 
 _SAFE = "/?&=:@!$'()*+,;%~-._#[]"
 _AGENT = "slo-harness"
+_DUMPS, _OPTION = orjson.dumps, orjson.OPT_SERIALIZE_NUMPY
 _AT_ONCE = 64  # trace ids that are drawn together
 _PORTS = {"http": 80, "https": 443}
 
@@ -44,27 +44,22 @@ class Encoder:
     def __init__(self, target: Target, *, trace: bool) -> None:
         self._target = target
         self._fixed = f"Host: {target.netloc}\r\nUser-Agent: {_AGENT}\r\nAccept: */*\r\n".encode("latin1")
-        self._trace = trace
-        self._traces = _trace_lines()
+        # the header that makes the next request part of a trace, or nothing
+        self.trace_line: Callable[[], bytes] = _trace_lines().__next__ if trace else bytes
         self._trace_id: int | None = None
+        self._trace = trace
 
     @contextmanager
     def one_trace(self) -> Iterator[str]:
         """Requests encoded in the block share a trace id, which it gives as 32 hexadecimal digits; blocks nest."""
-        before = self._trace_id
-        self._trace_id = before or int.from_bytes(os.urandom(16)) | 1
+        before, line = self._trace_id, self.trace_line
+        trace_id = self._trace_id = before or int.from_bytes(os.urandom(16)) | 1
+        if self._trace:
+            self.trace_line = lambda: b"traceparent: 00-%032x-%b-01\r\n" % (trace_id, os.urandom(8).hex().encode())
         try:
-            yield f"{self._trace_id:032x}"
+            yield f"{trace_id:032x}"
         finally:
-            self._trace_id = before
-
-    def trace_line(self) -> bytes:
-        """The header that makes the next request part of a trace, or nothing."""
-        if not self._trace:
-            return b""
-        if self._trace_id is None:
-            return next(self._traces)
-        return b"traceparent: 00-%032x-%016x-01\r\n" % (self._trace_id, random.SystemRandom().getrandbits(64) | 1)
+            self._trace_id, self.trace_line = before, line
 
     def head(self, method: str, path: str, headers: Mapping[str, str] | None = None, json: Any = None) -> Head:
         """What all requests of this kind have in common; json: the body of those that bring none of their own. Raises
@@ -83,10 +78,10 @@ class Encoder:
 class Head:
     """What requests of one method, path and headers begin with."""
 
-    __slots__ = ("_end", "_head", "_start", "_trace_line", "_typed")
+    __slots__ = ("_encoder", "_end", "_head", "_start", "_typed")
 
     def __init__(self, encoder: Encoder, head: bytes, typed: bool, bodiless: bool, json: Any) -> None:
-        self._trace_line = encoder.trace_line
+        self._encoder = encoder
         self._head = head
         self._typed = head if typed else head + b"Content-Type: application/json\r\n"
         self._start, self._end = self._head, b"\r\n" if bodiless else b"Content-Length: 0\r\n\r\n"
@@ -97,12 +92,12 @@ class Head:
     def message(self, json: Any = None, data: bytes | str | None = None) -> bytes:
         """One request, head and body. Raises TypeError for JSON that cannot be encoded."""
         if json is not None:
-            body = orjson.dumps(json, option=orjson.OPT_SERIALIZE_NUMPY)
-            return b"%b%bContent-Length: %d\r\n\r\n%b" % (self._typed, self._trace_line(), len(body), body)
+            body = _DUMPS(json, option=_OPTION)
+            return b"%b%bContent-Length: %d\r\n\r\n%b" % (self._typed, self._encoder.trace_line(), len(body), body)
         if data is None:
-            return b"%b%b%b" % (self._start, self._trace_line(), self._end)
+            return b"%b%b%b" % (self._start, self._encoder.trace_line(), self._end)
         body = data.encode() if isinstance(data, str) else data
-        return b"%b%bContent-Length: %d\r\n\r\n%b" % (self._head, self._trace_line(), len(body), body)
+        return b"%b%bContent-Length: %d\r\n\r\n%b" % (self._head, self._encoder.trace_line(), len(body), body)
 
 
 def _trace_lines() -> Iterator[bytes]:

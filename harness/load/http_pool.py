@@ -67,48 +67,34 @@ class Pool:
         idle = self._idle
         while idle:
             connection = idle.pop()
-            if not connection.usable(not idempotent):
+            if connection.over or not (idempotent or connection.still_open()):
                 connection.close()
                 continue
-            error = self._use(connection, message, deadline, channel, moment, head_only, piecewise)
-            if error not in ("closed", "reset") or connection.begun or (connection.written and not idempotent):
+            error = connection.exchange(message, deadline, channel, moment, head_only, piecewise)
+            if error is None or error not in ("closed", "reset") or connection.begun:
                 return connection
-            connection.close()
             if connection.written:
+                if not idempotent:
+                    return connection
                 channel = Again(channel)
+            connection.close()
             break
         made = self._connect(deadline)
         if not isinstance(made, NoConnection):
-            self._use(made, message, deadline, channel, moment, head_only, piecewise)
+            made.exchange(message, deadline, channel, moment, head_only, piecewise)
         return made
 
     def give_back(self, connection: Connection | NoConnection) -> None:
         """Its reply has been read, or nobody waits for the rest."""
-        if connection.over or isinstance(connection, NoConnection):
+        if connection.over:
             connection.close()
-        else:
+        elif not isinstance(connection, NoConnection):
             self._idle.append(connection)
 
     def close(self) -> None:
         """Close what is idle; the next request opens another."""
         while self._idle:
             self._idle.pop().close()
-
-    @staticmethod
-    def _use(
-        connection: Connection,
-        message: bytes,
-        deadline: int,
-        channel: Channel,
-        moment: Moment,
-        head_only: bool,
-        piecewise: bool,
-    ) -> str | None:
-        try:
-            return connection.exchange(message, deadline, channel, moment, head_only, piecewise)
-        except BaseException:  # the user was stopped in the middle of it
-            connection.close()
-            raise
 
     def _connect(self, deadline: int) -> Connection | NoConnection:
         now = time.monotonic_ns()

@@ -138,6 +138,9 @@ class RemoteCrew:
         deadline = time.monotonic() + CLOSE_SECONDS
         while not all(worker.closed for worker in self._workers.values()) and time.monotonic() < deadline:
             self._take(HEARTBEAT_SECONDS)
+            for worker in self._workers.values():
+                if not worker.closed:
+                    worker.terminate()  # what it was told before may have got lost
         clocks = {worker.name: {"host": worker.host, **worker.clock} for worker in self._workers.values()}
         self._run.write(CLOCKS_EVIDENCE, clocks)
         for worker in self._workers.values():

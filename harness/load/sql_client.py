@@ -13,6 +13,7 @@ import psycopg2
 from harness.load.http_connection import Runtime
 from harness.load.sink import Channel, Moment
 from harness.load.sql_connection import Late, SqlConnection
+from harness.load.wire_client import NOWHERE
 
 CONNECT_TIMEOUT_NS = 5_000_000_000
 CLASSES = {  # the first two characters of an SQLSTATE
@@ -93,17 +94,18 @@ class SqlClient:
         self._connection: SqlConnection | None = None
 
     def execute(
-        self, sql: str, values: Any = None, *, name: str | None = None, timeout: float | None = None
-    ) -> SqlReply:
+        self, sql: str, values: Any = None, *, name: str | None = None, timeout: float | None = None,
+        record: bool = True,
+    ) -> SqlReply:  # fmt: skip
         """One statement; values: for its %s, or by name for its %(name)s. name: what it is recorded under (default: its
-        first word); timeout: seconds, instead of the user's.
+        first word); timeout: seconds, instead of the user's; record: False for what is no part of the load.
 
         Raises psycopg2.ProgrammingError or TypeError for what cannot be sent; no failure of the network or the server
         does.
         """
         start = time.monotonic_ns()
-        channel = self._channel("SQL", name or sql.split(None, 1)[0].upper())
-        moment = self._moment(start)
+        channel = self._channel("SQL", name or sql.split(None, 1)[0].upper()) if record else NOWHERE
+        moment = self._moment(start) if record else Moment(start, start)
         deadline = start + (self._timeout_ns if timeout is None else round(timeout * 1e9))
         rows, count, end, error, detail = self._exchange(sql, values, deadline, lambda: channel.sent(moment))
         reply = SqlReply(rows, count, error, detail, end - moment.since_ns)

@@ -96,6 +96,9 @@ class UserPool:
         self._timer.arm(self._steps[0][0])
         return end
 
+    def give_up(self) -> None:
+        """Nobody waits."""
+
     def stop(self) -> None:
         """Let nobody begin any more."""
         self.finished, self._seats = True, 0

@@ -69,7 +69,7 @@ class WireClient(ABC, Generic[W]):
         """One request. name: None records nothing; reply: makes the result out of the error, the connection, and the
         latency in nanoseconds."""
         start = time.monotonic_ns()
-        channel = self._channel(method, name) if name is not None else _NOWHERE
+        channel = self._channel(method, name) if name is not None else NOWHERE
         moment = self._moment(start) if name is not None else Moment(start, start)
         deadline = start + (self._timeout_ns if timeout is None else round(timeout * 1e9))
         error, wire = self._exchange(send, deadline, lambda: channel.sent(moment))
@@ -111,4 +111,4 @@ class _Nowhere:
         pass
 
 
-_NOWHERE = _Nowhere()
+NOWHERE = _Nowhere()

@@ -39,6 +39,7 @@ from locust.exception import (
     StopTest,
     StopUser,
 )
+from locust.user.task import DefaultTaskSet
 
 from harness.load.arrivals import ArrivalLog
 from harness.load.dispatcher import Dispatcher
@@ -122,9 +123,12 @@ class Worker:
             say({"tick": {**self._tick(now - origin), "settled": settled}})
             if over or now >= self._deadline:
                 break
-        unfinished = self._dispatcher.busy + self._dispatcher.waiting
-        if not self._failure and unfinished:
-            self._failure = f"{unfinished} arrivals were still under way at the deadline"
+            if now >= self._last_call:
+                self._dispatcher.give_up()
+        if not self._failure and not self._dispatcher.finished:
+            self._failure = "arrivals of the timetable were not dispatched by the deadline: this process stood still"
+        if not self._failure and self._dispatcher.busy:
+            self._failure = f"{self._dispatcher.busy} arrivals were still under way at the deadline"
         self._dispatcher.stop()
         self._users.kill(timeout=STOP_SECONDS)  # runs their on_stop
         return self.finish("error" if self._failure else "done", self._failure)
@@ -199,10 +203,14 @@ class Worker:
             if isinstance(task, type):  # a nested set: its tasks take their own arrivals
                 original(task_set)
                 return
-            due = dispatcher.take(task_set.user.slo_lane)
+            user = task_set.user
+            due = dispatcher.take(user.slo_lane)
             try:
-                task_set.user.begin_task(due)
-                original(task_set)
+                user.begin_task(due)
+                if type(task_set) is DefaultTaskSet:  # a plain function: Locust's way there asks twice what it is
+                    task_set._task_queue.popleft()(user)
+                else:
+                    original(task_set)
             except StopTest as error:
                 self._failure = f"the scenario stopped the test: {error or 'StopTest'}"
                 raise
@@ -212,7 +220,7 @@ class Worker:
                 self._recorder.exception(getattr(task, "__name__", str(task)), due)
                 self._report(error)
             finally:
-                task_set.user.end_task()
+                user.end_task()
                 dispatcher.give_back(due)
 
         def on_user_error(user_instance: Any, exception: BaseException, tb: Any) -> None:
@@ -259,10 +267,19 @@ class Worker:
         self._recorder.flush(lambda: gevent.sleep(0))
 
     @property
+    def _patience(self) -> int:
+        """How long a task that is under way may take."""
+        return round(max(cls.timeout for cls in self._classes) * _SECOND) + DRAIN_GRACE_NS
+
+    @property
+    def _last_call(self) -> int:
+        """When arrivals that still wait for a user are given up (CLOCK_MONOTONIC)."""
+        return self._arrivals.origin_ns + self._plan.length_ns + self._patience
+
+    @property
     def _deadline(self) -> int:
-        """When what is under way at the end must be answered (CLOCK_MONOTONIC)."""
-        longest = round(max(cls.timeout for cls in self._classes) * _SECOND)
-        return self._arrivals.origin_ns + self._plan.length_ns + longest + DRAIN_GRACE_NS
+        """When what was under way then must be answered (CLOCK_MONOTONIC)."""
+        return self._last_call + self._patience
 
     def _wait_until(self, moment: int) -> bool:
         """Sleep until `moment`, the deadline at the latest; True as soon as all is dispatched and answered and the

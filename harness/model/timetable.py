@@ -63,7 +63,8 @@ class Constant:
         return number * _SECOND * self._rate.denominator // self._rate.numerator
 
     def offsets(self, first: int, step: int) -> Iterator[int]:
-        return (self.offset_ns(number) for number in range(first, self.count, step))
+        times, over = _SECOND * self._rate.denominator, self._rate.numerator
+        return (number * times // over for number in range(first, self.count, step))
 
 
 class Ramp:

@@ -74,9 +74,9 @@ def judge_generator(
     if steady.dropped:
         waited = format_duration(steady.waited.quantile(0.5)) if steady.waited.count else "for ever"
         reason = (
-            f"{steady.dropped} of {steady.scheduled} arrivals found no free user and a full queue, while the generator "
-            f"was on time: the system is too slow for this rate. {steady.starved} had to wait, half of those that were "
-            f"sent at least {waited}"
+            f"{steady.dropped} of {steady.scheduled} arrivals found no free user, and a full queue or none until the "
+            "end, while the generator was on time: the system is too slow for this rate. "
+            f"{steady.starved} had to wait, half of those that were sent at least {waited}"
         )
         return Finding(identity, source, Outcome.FAIL, **numbers, reason=reason, slug="arrivals-dropped")
     notes = [f"the others sent what was left: {told}"] if told else []

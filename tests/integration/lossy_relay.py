@@ -7,12 +7,15 @@ import threading
 
 import zmq
 
+from harness.load.frames import unpack
+
 
 class LossyRelay:
-    """Listens at `port` of 127.0.0.1 and passes on to `master`; of each direction `lose` and `repeat` are shares."""
+    """Listens at `port` of 127.0.0.1 and passes on to `master`; of each direction `lose` and `repeat` are shares.
+    never: a kind of message that it always loses."""
 
-    def __init__(self, master: str, seed: int, lose: float, repeat: float) -> None:
-        self._master, self._drawn = master, random.Random(seed)
+    def __init__(self, master: str, seed: int, lose: float, repeat: float, never: str = "") -> None:
+        self._master, self._drawn, self._never = master, random.Random(seed), never
         self._lose, self._repeat = lose, repeat
         self._context = zmq.Context()
         self._front = self._context.socket(zmq.ROUTER)
@@ -32,20 +35,21 @@ class LossyRelay:
                     back.setsockopt(zmq.IDENTITY, identity)
                     back.connect(self._master)
                     self._backs[identity] = back
-                for _ in range(self._times()):
+                for _ in range(self._times(frame)):
                     self._backs[identity].send(frame)
             for identity, back in self._backs.items():
                 while back.poll(0):
                     frame = back.recv()
-                    for _ in range(self._times()):
+                    for _ in range(self._times(frame)):
                         self._front.send_multipart([identity, frame])
         for back in self._backs.values():
             back.close(linger=0)
         self._front.close(linger=0)
 
-    def _times(self) -> int:
+    def _times(self, frame: bytes) -> int:
         drawn = self._drawn.random()
-        if drawn < self._lose:
+        message = unpack(frame)
+        if drawn < self._lose or (message is not None and message.type == self._never):
             self.lost += 1
             return 0
         if drawn < self._lose + self._repeat:

@@ -70,12 +70,12 @@ def child_of(agent: subprocess.Popen[str]) -> int:
     return child.pid
 
 
-@pytest.mark.parametrize(("lose", "repeat"), [(0.0, 0.0), (0.3, 0.3)])
+@pytest.mark.parametrize(("lose", "repeat", "never"), [(0.0, 0.0, ""), (0.3, 0.3, ""), (0.0, 0.0, "quit")])
 def test_all_that_workers_did_arrives_whatever_gets_lost(
-    target: Target, tmp_path: Path, lose: float, repeat: float
+    target: Target, tmp_path: Path, lose: float, repeat: float, never: str
 ) -> None:
     engine, crew, run = master(tmp_path, target.host, 2)
-    relay = LossyRelay(crew.address, 1, lose, repeat)
+    relay = LossyRelay(crew.address, 1, lose, repeat, never)
     try:
         with agents(2, relay.port, tmp_path) as started:
             try:

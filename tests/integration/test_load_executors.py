@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ from harness.model.load import LoadPlan
 from harness.model.timetable import Stage
 from harness.results.rundir import RunDir
 from harness.results.samples import Samples, load_samples
+from harness.slo.conditions import judge_generator
 from tests.integration.load_target import Target, load_target
 
 pytestmark = pytest.mark.stack
@@ -189,3 +193,70 @@ def test_a_closed_load_can_be_ended_early(target: Target, tmp_path: Path) -> Non
     assert samples.workers[0].complete and 2 * SECOND < length < 30 * SECOND
     assert samples.arrivals_in.keys() == {"steady"} and samples.counts("search").sent == target.counts()["/ok"]
     assert settled == sorted(settled) and settled[1] >= 1
+
+
+BURNS = """\
+import time
+from locust import task
+from harness.load.users import SloUser
+
+class Searcher(SloUser):
+    @task
+    def search(self):
+        until = time.thread_time() + 0.025
+        while time.thread_time() < until:
+            pass
+        self.client.get("/PATH", name="search")
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "slug"), [(BURNS, "ok", "generator-saturated"), (SCENARIO, "hang", "arrivals-dropped")]
+)
+def test_a_slow_generator_and_a_slow_system_are_told_apart(
+    target: Target, tmp_path: Path, text: str, path: str, slug: str
+) -> None:
+    """Sixty arrivals a second of 25 ms of its own work are more than a generator can do; a server that never answers
+    keeps both users, and then the queue is full."""
+    scenario = tmp_path / "scenario.py"
+    scenario.write_text(text.replace("WAIT", "constant(0)").replace("PATH", path))
+    fields: dict[str, Any] = {"users": 2, "queue": 5, "timeout_ns": SECOND // 2} if path == "hang" else {}
+    plan = LoadPlan(str(scenario), 60.0, 0, SECOND, target.host, **fields)
+    engine = LoadEngine(plan, run := RunDir.create(tmp_path / "results", "load"))
+    try:
+        engine.prepare()
+        engine.start()
+        list(engine.ticks())
+    finally:
+        engine.stop()
+    samples = load_samples(run.load)
+    allowed = 100 * MS if path == "ok" else SECOND  # the second is punctual, as far as a busy machine lets it
+    assert judge_generator(samples, allowed).slug == slug, samples.arrivals
+    assert (samples.arrivals.dropped > 0) == (path == "hang")
+    if path == "hang":
+        assert samples.arrivals.waited.quantile(0.5) > samples.arrivals.lateness.quantile(0.5)
+
+
+def test_a_generator_that_stood_still_to_the_end_does_not_pass_for_one_that_had_less_to_do(
+    target: Target, tmp_path: Path
+) -> None:
+    scenario = tmp_path / "scenario.py"
+    scenario.write_text(SCENARIO.replace("WAIT", "constant(0)").replace("PATH", "ok"))
+    plan = LoadPlan(str(scenario), 500.0, 0, 8 * SECOND, target.host, timeout_ns=SECOND // 10)
+    engine = LoadEngine(plan, run := RunDir.create(tmp_path / "results", "load"))
+    stopped = False
+    try:
+        engine.prepare()
+        engine.start()
+        for _ in engine.ticks():
+            if not stopped:
+                stopped = True
+                os.kill(engine.pids[0], signal.SIGSTOP)
+                assert not threading.Event().wait(11.0)  # beyond its deadline, which is 2.2 s after the end
+                os.kill(engine.pids[0], signal.SIGCONT)
+    finally:
+        engine.stop()
+    samples = load_samples(run.load)
+    assert samples.arrivals.scheduled < plan.arrivals
+    assert "not dispatched by the deadline" in samples.workers[0].reason
+    assert judge_generator(samples, 60 * SECOND).slug == "worker-incomplete"

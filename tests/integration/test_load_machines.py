@@ -98,8 +98,12 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize(("kill", "rebalance", "code"), [(False, False, 0), (True, False, 4), (True, True, 0)])
-def test_load_from_another_machine(machines: Machines, project: Path, kill: bool, rebalance: bool, code: int) -> None:
+@pytest.mark.parametrize(
+    ("kill", "rebalance", "outcome"), [(False, False, "pass"), (True, False, "error"), (True, True, "pass")]
+)
+def test_load_from_another_machine(
+    machines: Machines, project: Path, kill: bool, rebalance: bool, outcome: str
+) -> None:
     target = machines.start(0, sys.executable, "-m", "tests.integration.load_target", ADDRESSES[0])
     assert target.stdout is not None
     host = f"http://{ADDRESSES[0]}:{target.stdout.readline().strip()}"
@@ -118,7 +122,8 @@ def test_load_from_another_machine(machines: Machines, project: Path, kill: bool
             assert eventually(lambda: counts(machines, host).get("/ok", 0) > 150, PATIENCE)
             os.kill(psutil.Process(victim).children()[0].pid, signal.SIGKILL)
         printed, told = master.communicate(timeout=PATIENCE)
-        assert master.returncode == code, printed + told
+        # 3: latencies that had not settled, as on a busy machine
+        assert master.returncode in ((4,) if outcome == "error" else (0, 3)), printed + told
         assert [one.wait(PATIENCE) for one in workers] == [0, 0]
         (run,) = (path for path in (project / "results").iterdir() if not path.is_symlink())
         samples = load_samples(run / "load")
@@ -129,7 +134,10 @@ def test_load_from_another_machine(machines: Machines, project: Path, kill: bool
             assert served == samples.arrivals.started == 1000
         clocks = read_json(run / CLOCKS_EVIDENCE)
         assert all(abs(one["offset_ns"]) <= one["error_ns"] for one in clocks.values()) and len(clocks) == 2
-        reasons = " ".join(one["reason"] for one in read_json(run / "verdict.json")["findings"])
+        findings = read_json(run / "verdict.json")["findings"]
+        (generator,) = (one for one in findings if one["id"] == "generator/arrivals")
+        assert generator["outcome"] == outcome
+        reasons = " ".join(one["reason"] for one in findings)
         assert ("killed by SIGKILL" in reasons and "requests that it sent are in no record" in reasons) == kill
     finally:
         for one in (master, *workers, target):

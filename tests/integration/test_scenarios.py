@@ -54,7 +54,7 @@ SCENARIOS = {
     "features": expected("features", "age_seconds cached"),
     "rag": expected("search predict", "recall workflow_seconds joined"),
     "milvus_search": expected("milvus-search", "recall", prepared=1),
-    "postgres_lookup": expected("postgres-lookup", "correct"),
+    "postgres_lookup": expected("postgres-lookup", "correct", prepared=1),
     "redis_features": expected("redis-features", "hit age_seconds", prepared=1),
     "streaming_inference": expected(
         "infer-stream", "first_chunk_seconds between_chunks_seconds tokens_per_second goodput correct"

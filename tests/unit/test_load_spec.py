@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from harness.core.errors import UsageError
 from harness.core.jsonio import canonical
+from harness.gate import run as run_module
 from harness.gate.schema import validation_schema
 from harness.model.load_spec import plan_of
 from harness.model.validation import Validation, load_validations
+from harness.results.rundir import RunDir
 from tests.unit.test_json_schema import fits, read
 
 SECOND = 1_000_000_000
@@ -148,6 +151,19 @@ def test_what_the_harness_refuses_does_not_fit_the_schema_either(project: Path) 
                  "executor: ramping-arrival-rate\nstages: [{target: -1, duration: 9s}]",
                  "executor: replay\nfile: times.txt\nspeed: fast"):  # fmt: skip
         assert not fits(read(write(project, load)), rules, rules), load
+
+
+def test_a_run_keeps_the_file_that_it_replays(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_module, "scenario_environment", lambda stack: {})
+    stack: Any = SimpleNamespace(
+        file=SimpleNamespace(spec=SimpleNamespace(target="web.http")), address=lambda target: "127.0.0.1:1"
+    )
+    run = RunDir.create(project / "results", "replay")
+    found = validation(project, "executor: replay\nfile: times.txt\nqueue: 3\nmaxLateness: 9ms\ntimeout: 2s")
+    plan = run_module._load_plan(found, stack, run)
+    (project / "times.txt").unlink()
+    assert plan.file.startswith(str(run.path.resolve())) and plan.arrivals == 4
+    assert (plan.host, plan.queue, plan.timeout_ns) == ("http://127.0.0.1:1", 3, 2 * SECOND)
 
 
 PROFILES = "  profiles:\n    nightly: {%s}\n"

@@ -10,7 +10,7 @@ import pytest
 from harness.gate.environment import scenario_environment
 from harness.model.stackfile import load_stackfile
 from harness.stack.handle import Stack
-from harness.stack.layout import Layout, all_ports
+from harness.stack.layout import Layout
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_each_artefact_and_each_port_is_named(tmp_path: Path) -> None:
     (file, *_) = load_stackfile(ROOT / "stack.yaml")
     numbers = iter(range(1000, 2000))
-    ports = {name: {port: next(numbers) for port in all_ports(one)} for name, one in file.spec.services.items()}
+    ports = {name: {port: next(numbers) for port in one.port_names} for name, one in file.spec.services.items()}
     info: dict[str, Any] = {"id": "x", "name": "x", "isolation": "pidns"}
     artefacts = {name: tmp_path / name for name in file.spec.artefacts}
     control: Any = None

@@ -74,9 +74,11 @@ fault-catalogue: install services  ## docs/fault-catalogue.md: what each fault d
 snapshots: install  ## rewrite the stored outputs that tests compare with
 	$(BIN)/pytest tests/unit --snapshot-update
 
-lock: $(UV)  ## resolve requirements.lock anew
+lock: $(UV)  ## resolve requirements.lock anew, and what of it the image of the reference service holds
 	$(UV) pip compile -q --universal --generate-hashes --no-header --no-emit-index-url --upgrade \
 	  --group dev pyproject.toml -o requirements.lock
+	$(UV) pip compile -q --universal --generate-hashes --no-header --no-annotate --no-emit-index-url \
+	  --group app --constraint requirements.lock -o requirements-app.lock
 
 install: .venv/.ready  ## Python packages, from the lock file
 

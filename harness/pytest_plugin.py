@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness.model.runtimes import RUNTIMES, VARIABLE
+from harness.model.runtimes import APPS, RUNTIMES, VARIABLE
 
 if TYPE_CHECKING:
     from harness.faults.fault import Fault
@@ -36,6 +36,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--slo-profile", choices=("pr", "nightly", "release"), default="pr", help="length of the runs")
     group.addoption("--slo-runtime", choices=RUNTIMES, default="",
                     help="what brings the services up (default: SLO_HARNESS_RUNTIME, else auto)")  # fmt: skip
+    group.addoption("--slo-app", choices=APPS, default="process",
+                    help="what the commands in the stack file's image run as; container: docker alone")  # fmt: skip
     group.addoption("--slo-results", default="results", help="where run directories go (default: results)")
     group.addoption("--slo-stack", default="stack.yaml", help="stack file for the fixtures (default: stack.yaml)")
     group.addoption(
@@ -139,7 +141,7 @@ def _session(config: pytest.Config) -> Session:
     """The session's one Session; stacks in it come up when first wanted and go down in pytest_unconfigure."""
     from harness.cli.options import parse_grace, parse_overrides
     from harness.gate.session import Session
-    from harness.model.runtimes import wanted_runtime
+    from harness.model.runtimes import wanted_runtime, with_app
     from harness.report.console import Progress
 
     if _SESSION not in config.stash:
@@ -147,7 +149,8 @@ def _session(config: pytest.Config) -> Session:
             results=Path(config.rootpath) / config.getoption("slo_results"),
             handlers=[Progress(_writer(config))],
             overrides=parse_overrides(config.getoption("slo_set")),
-            runtime=wanted_runtime(config.getoption("slo_runtime")),
+            runtime=with_app(config.getoption("slo_app"), wanted_runtime(config.getoption("slo_runtime"))),
+            app=config.getoption("slo_app"),
             reuse=not config.getoption("slo_no_reuse"),
             allow_unvalidated=frozenset(config.getoption("slo_allow_unvalidated")),
             abort_grace_ns=parse_grace(config.getoption("slo_abort_on_breach"), config.getoption("slo_abort_grace")),

@@ -17,6 +17,12 @@ RUNTIME = typer.Option(
     help="What brings the services up: local, docker, or auto: docker where it can",
 )
 
+APP = typer.Option(
+    "process",
+    "--app",
+    help="What the commands of the stack file's `image` run as: process, or container, which it is built for (docker)",
+)
+
 
 def parse_overrides(settings: Iterable[str]) -> dict[str, dict[str, str]]:
     """`SERVICE.NAME=VALUE` settings as {service: {name: value}}. Raises UsageError bad-setting."""

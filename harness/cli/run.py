@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from harness.cli.options import RUNTIME, parse_grace, parse_overrides
+from harness.cli.options import APP, RUNTIME, parse_grace, parse_overrides
 from harness.core.errors import HarnessError, UsageError
 from harness.core.jsonio import canonical
 from harness.core.outcome import Outcome, exit_code, worst
@@ -21,6 +21,7 @@ def run(
     settings: list[str] = typer.Option([], "--set", help="Environment of a service: SERVICE.NAME=VALUE"),
     profile: str = typer.Option("pr", help="Length of the run: pr, nightly or release"),
     runtime: str = RUNTIME,
+    app: str = APP,
     workers: int = typer.Option(0, min=0, max=64, help="Load worker processes; 0: as many as the validation says"),
     results: Path = typer.Option(Path("results"), help="Where run directories go"),
     reuse: bool = typer.Option(True, help="Take a stack that `harness stack up` left running"),
@@ -46,17 +47,17 @@ def run(
     from harness.gate.run import plan, refuse
     from harness.gate.run import run as run_planned
     from harness.gate.session import Session
-    from harness.model.runtimes import wanted_runtime
+    from harness.model.runtimes import wanted_runtime, with_app
     from harness.model.validation import PROFILES
     from harness.report.console import Progress, print_verdicts
 
     if profile not in PROFILES:
         raise UsageError("bad-option", f"--profile {profile}", f"Profiles: {', '.join(PROFILES)}.")
-    wanted = wanted_runtime(runtime)
+    wanted = with_app(app, wanted_runtime(runtime))
     console = Console(stderr=True, highlight=False)
     progress = Progress(lambda line: console.print(line, markup=False, soft_wrap=True))
     overrides, grace = parse_overrides(settings), parse_grace(abort_on_breach, abort_grace)
-    session = Session(results, [progress], overrides, wanted, reuse, frozenset(allow_unvalidated), grace)
+    session = Session(results, [progress], overrides, wanted, reuse, frozenset(allow_unvalidated), grace, app)
     planned: list[Planned] = []
     for file in files:
         try:

@@ -8,7 +8,7 @@ import typer
 
 from harness.cli.install import install_command
 from harness.cli.logs import logs_command
-from harness.cli.options import RUNTIME, parse_overrides
+from harness.cli.options import APP, RUNTIME, parse_overrides
 from harness.core.errors import UsageError
 
 app = typer.Typer(help="The running system: services, links and what they need.", no_args_is_help=True)
@@ -25,21 +25,31 @@ def up_command(
     file: Path = typer.Argument(Path("stack.yaml"), help="The stack file"),
     settings: list[str] = typer.Option([], "--set", help="Environment of a service: SERVICE.NAME=VALUE"),
     runtime: str = RUNTIME,
+    app: str = APP,
 ) -> None:
     """Start the services and leave them running; `harness run` and `pytest -m slo` then use them."""
-    from harness.model.runtimes import wanted_runtime
+    from harness.model.runtimes import wanted_runtime, with_app
     from harness.model.stackfile import load_stackfile
     from harness.report.console import Progress
     from harness.stack.docker.choice import choose
     from harness.stack.runtime import find_running, up
 
-    wanted, overrides, progress = wanted_runtime(runtime), parse_overrides(settings), Progress(_say)
-    running = find_running(file, overrides, runtime=None if wanted == "auto" else wanted)
+    wanted, overrides = with_app(app, wanted_runtime(runtime)), parse_overrides(settings)
+    progress = Progress(_say)
+    running = find_running(file, overrides, runtime=None if wanted == "auto" else wanted, app=app)
     if running is None:
         choice = choose(wanted, load_stackfile(file.resolve())[0], progress)
         for event in choice.events:
             progress(event)
-        running = up(file, lease=False, emit=progress, overrides=overrides, allow_reuse=False, runtime=choice.runtime)
+        running = up(
+            file,
+            lease=False,
+            emit=progress,
+            overrides=overrides,
+            allow_reuse=False,
+            runtime=choice.runtime,
+            app=app,
+        )
     _say(f"stack {running.id} is up; requests go to http://{running.address(running.file.spec.target)}")
     _say("harness stack status shows it, harness stack down ends it")
 

@@ -17,6 +17,8 @@ _QUESTIONS = {
     "webhook-sink": ("GET", "/healthz", {}),
 }
 
+_ANSWERS = ("200", "401")  # of one that runs; 401 where it wants a token of whoever brings something
+
 
 class SinkStalledParameters(ServiceParameters):
     service: str = Field(description="the sink, as stack.yaml names it: a service that uses otlp-sink or webhook-sink")
@@ -41,7 +43,7 @@ class SinkStalled(Pause):
 
     def _gone(self) -> str:
         reply = self._reply()
-        return f"{self._what} got {reply}" if reply == "200" else ""
+        return f"{self._what} got {reply}" if reply in _ANSWERS else ""
 
     @property
     def _what(self) -> str:

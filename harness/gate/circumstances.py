@@ -34,6 +34,7 @@ def circumstances(
             "id": stack.id,
             "name": stack.name,
             "runtime": stack.runtime,
+            "app": stack.app,
             "isolation": stack.isolation,
             "reused": stack.reused,
             "images": stack.images,

@@ -18,7 +18,8 @@ from harness.stack.runtime import Stack, find_running, up
 class Session:
     """One command or one pytest session. Stacks come up when the first run wants them and go down at the end.
 
-    overrides: extra environment per service; runtime: as it was asked for, auto too; reuse: take a stack that `harness
+    overrides: extra environment per service; runtime: as it was asked for, auto too; app: process |
+    container, the latter with docker alone; reuse: take a stack that `harness
     stack up` left running; abort_grace_ns: of the steady phase, after which a threshold that is broken beyond doubt
     ends the load; None: no run ends early.
     """
@@ -30,6 +31,7 @@ class Session:
     reuse: bool = True
     allow_unvalidated: frozenset[str] = frozenset()
     abort_grace_ns: int | None = None
+    app: str = "process"
     _stacks: dict[Path, Stack] = field(default_factory=dict)
     _choices: dict[Path, Choice] = field(default_factory=dict)
 
@@ -48,6 +50,7 @@ class Session:
                 overrides=self.overrides,
                 allow_reuse=self.reuse,
                 runtime=choice.runtime,
+                app=self.app,
             )
             self._stacks[path] = stack
         return stack
@@ -56,7 +59,8 @@ class Session:
         """What brings the stack of `path` up, and what cannot be had on it: chosen when first asked for, and told then.
         Raises HarnessError (not-validated) for a runtime that was asked for and is not to be had."""
         if path not in self._choices:
-            running = find_running(path, self.overrides) if self.reuse and self.runtime == "auto" else None
+            look = self.reuse and self.runtime == "auto"
+            running = find_running(path, self.overrides, app=self.app) if look else None
             if running is None:
                 self._choices[path] = choose(self.runtime, file, emit)
             else:

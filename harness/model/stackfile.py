@@ -185,6 +185,14 @@ class Artefact(_Model):
     timeout: Seconds = 600.0
 
 
+class Image(_Model):
+    """What `services`, each a `command` or `job` of Python, run in where they are containers: one image, built from
+    `dockerfile` with the stack file's directory as its context."""
+
+    dockerfile: str = "Dockerfile"
+    services: Annotated[list[str], Field(min_length=1)]
+
+
 class Counter(_Model):
     """The raw server-side counter that must agree with what the client sent."""
 
@@ -198,6 +206,7 @@ class Spec(_Model):
     links: dict[LinkName, Link] = Field(default_factory=dict)
     scrape: dict[str, str] = Field(default_factory=dict)
     artefacts: dict[Name, Artefact] = Field(default_factory=dict)
+    image: Image | None = None
     target: str
     counters: dict[str, Counter] = Field(default_factory=dict)
 

@@ -44,6 +44,8 @@ class _Check:
         for name, artefact in spec.artefacts.items():
             for at, text in enumerate(artefact.command):
                 self._template(("spec", "artefacts", name, "command", at), text, ("dir",))
+        for at, name in enumerate(spec.image.services if spec.image is not None else ()):
+            self._in_image(("spec", "image", "services", at), name)
         self._known(("spec", "target"), "port", spec.target, self.ports)
         for name, counter in spec.counters.items():
             where: Steps = ("spec", "counters", name, "service")
@@ -61,6 +63,17 @@ class _Check:
         self._peers(name)
         for steps, text in service.texts():
             self._template(("spec", "services", name, *steps), text, _KINDS)
+
+    def _in_image(self, where: Steps, name: str) -> None:
+        self._known(where, "service", name, self.spec.services)
+        service = self.spec.services[name]
+        words = service.command or service.job
+        if words is None:
+            self._refuse(where, f"{name} is {service.use}, which has an image of its own", "Leave it out.")
+        elif words[0] not in ("python", "python3"):
+            self._refuse(where, f"the command of {name} is {words[0]}, and not python", "Leave it out.")
+        if service.disk is not None:
+            self._refuse(where, f"{name} has a `disk`, which it would not have in a container", "Leave one out.")
 
     def _peers(self, name: str) -> None:
         use = self.spec.services[name].use

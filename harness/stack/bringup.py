@@ -48,6 +48,7 @@ def context(layout: Layout, name: str, python: str, isolation: str) -> Context:
         outside=layout.directory / NOTES,
         scratch=scratch_dir(layout.directory.name),
         token=layout.token,
+        asks_senders=bool(layout.sender_env),
     )
 
 

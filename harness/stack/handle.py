@@ -67,6 +67,7 @@ class Stack:
     ) -> None:
         self.id: str = info["id"]
         self.name: str = info["name"]
+        self.app: str = info["app"]  # process | container: what the services of its own commands are
         self.isolation: str = info["isolation"]  # pidns | userns | subreaper
         self.file = layout.file
         self.root = layout.root  # the directory of stack.yaml

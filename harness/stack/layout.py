@@ -22,7 +22,8 @@ LINKS = "links"  # the name of the links' proxy among the services
 class Layout:
     """Assignments of one stack. ports: service -> port name -> number; links: name -> number of the near end;
     unavailable: services that this machine cannot run, which have ports all the same, where nobody listens; token: the
-    file with what a sink that others can reach wants to see, None where none is."""
+    file with what a sink that others can reach wants to see, None where none is; sender_env: what makes a process show
+    it to the sink for spans, empty where that does not ask."""
 
     file: StackFile
     root: Path
@@ -32,6 +33,7 @@ class Layout:
     artefacts: dict[str, Path] = field(default_factory=dict)
     unavailable: Mapping[str, Unavailable] = field(default_factory=dict)
     token: Path | None = None
+    sender_env: dict[str, str] = field(default_factory=dict)
 
     def port(self, ref: str) -> int:
         """The number of SERVICE.PORT. Raises KeyError."""
@@ -98,6 +100,7 @@ class Layout:
             "OMP_NUM_THREADS": "1",
             "GOMAXPROCS": str(min(4, cpus)),
             procfs.MARK: self.directory.name,
+            **self.sender_env,
         }
 
 

@@ -16,6 +16,7 @@ from harness.core.clock import wall_ns
 from harness.core.errors import HarnessError, UsageError
 from harness.core.jsonio import read_json, write_json
 from harness.model.events import Event, LogEvent, StackEvent
+from harness.model.runtimes import with_app
 from harness.model.source import Document
 from harness.model.stackfile import StackFile, load_stackfile
 from harness.stack.artefacts import artefact_paths
@@ -32,13 +33,14 @@ from harness.stack.tools import resolve_tool
 
 if TYPE_CHECKING:  # the docker library is not needed where nobody wants containers, and takes a while
     from harness.stack.docker.bringup import DockerRun
+    from harness.stack.docker.built import Built
     from harness.stack.docker.engine import Engine
 
 __all__ = ["RunningStack", "Stack", "down", "find_running", "list_running", "up"]
 
 INFO = "stack.json"
 _NOT_THE_SYSTEM = frozenset({"tests", "results", "scenarios", "node_modules", "__pycache__"})
-SCHEMA = 3
+SCHEMA = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,24 +62,28 @@ def up(
     allow_reuse: bool = True,
     python: str = sys.executable,
     runtime: str = "local",
+    app: str = "process",
 ) -> Stack:
     """Bring up the stack of `stackfile`, or take one that is up and agrees with it.
 
     lease: the stack ends with this process, however it ends; without, it stays until `down`. overrides: environment
     per service that beats stack.yaml's. Progress is told to `emit` as StackEvents. runtime: local | docker.
+    app: process | container, what the services become that stack.yaml has in its `image`: with docker alone.
 
     A service that this machine cannot run is left out, with all that needs it, and told as `unavailable`.
     Raises UsageError for the file (located), HarnessError: service-unavailable (the target is), port-taken, no-ports,
     supervisor-failed, service-failed, artefact-failed, stack-lost; with containers also engine-unreachable,
-    engine-not-local, engine-lost, engine-refused, image-unavailable, guardian-failed. Whatever it raises, nothing of
-    the stack is left.
+    engine-not-local, engine-lost, engine-refused, image-unavailable, guardian-failed; with app=container also
+    image-build-failed, and UsageError bad-option, no-app-image. Whatever it raises, nothing of the stack is left.
     """
     began = time.monotonic()
     path, overrides = stackfile.resolve(), overrides or {}
     file, document = load_stackfile(path)
+    with_app(app, runtime)
     _check_overrides(file, overrides)
     check_config(file, document, path.parent)
-    if allow_reuse and (found := find_running(path, overrides, python=python, runtime=runtime)) is not None:
+    found = find_running(path, overrides, python=python, runtime=runtime, app=app) if allow_reuse else None
+    if found is not None:
         emit(StackEvent(file.metadata.name, "ready", 0.0, f"stack {found.id} was up already"))
         return found
     engine = _engine(emit) if runtime == "docker" else None
@@ -87,6 +93,7 @@ def up(
         emit(StackEvent(name, "unavailable", detail=f"{why.cause}; remedy: {why.remedy}"))
     artefacts = artefact_paths(file, document, path.parent)
     fixed = fixed_ports(file)
+    image = _image(engine, file, path.parent, emit) if engine is not None and app == "container" else None
     sweep()
     block = PortBlock.reserve(ports_needed(file, runtime))
     ports, links = assign(file, fixed, block, runtime)
@@ -95,7 +102,7 @@ def up(
     try:
         layout = Layout(file, path.parent, launched.directory, ports, links, artefacts, missing)
         if engine is not None:
-            run = _with_containers(engine, layout, launched, python, lease)
+            run = _with_containers(engine, layout, launched, python, lease, image)
             units = run.units(launched.isolation, overrides)
         else:
             units = build_units(layout, launched.control, python, launched.isolation, overrides)
@@ -108,8 +115,9 @@ def up(
             "name": file.metadata.name,
             "path": str(path),
             "runtime": runtime,
+            "app": app,
             "docker": None if run is None else run.info(),
-            "hash": _hash(path, file, overrides, artefacts, missing, python, engine),
+            "hash": _hash(path, file, overrides, artefacts, missing, python, engine, app),
             "isolation": launched.isolation,
             "leased": lease,
             "python": python,
@@ -139,8 +147,8 @@ def _engine(emit: Callable[[Event], None]) -> Engine:
     engine-lost."""
     from harness.stack.docker import removal
     from harness.stack.docker.bringup import refuse_remote
-    from harness.stack.docker.containers import warm
     from harness.stack.docker.engine import Engine
+    from harness.stack.docker.lazy import warm
 
     warm()
     engine = Engine.find()
@@ -154,11 +162,19 @@ def _engine(emit: Callable[[Event], None]) -> Engine:
     return engine
 
 
-def _with_containers(engine: Engine, layout: Layout, launched: Launched, python: str, lease: bool) -> DockerRun:
+def _image(engine: Engine, file: StackFile, root: Path, emit: Callable[[Event], None]) -> Built:
+    from harness.stack.docker.built import ensure
+
+    return ensure(engine, file, root, emit)
+
+
+def _with_containers(
+    engine: Engine, layout: Layout, launched: Launched, python: str, lease: bool, image: Built | None
+) -> DockerRun:
     from harness.stack.docker.bringup import TOKEN, DockerRun
 
     layout.token = launched.directory / TOKEN
-    return DockerRun(engine, layout, launched.control, python, lease=lease)
+    return DockerRun(engine, layout, launched.control, python, lease=lease, image=image)
 
 
 def _end(launched: Launched, run: DockerRun | None) -> None:
@@ -193,20 +209,21 @@ def find_running(
     python: str = sys.executable,
     whole: bool = True,
     runtime: str | None = None,
+    app: str | None = None,
 ) -> Stack | None:
     """The stack of this file that `harness stack up` left running, if the file's content, its overrides and its
-    artefacts agree and, unless `whole` is False, every service is still there. runtime: local or docker, None for
-    either. Raises UsageError for the file."""
+    artefacts agree and, unless `whole` is False, every service is still there. runtime: local or docker, app:
+    process or container, None for either. Raises UsageError for the file."""
     path = stackfile.resolve()
     file, document = load_stackfile(path)
     artefacts = artefact_paths(file, document, path.parent)
     for directory, info in _released():
-        if info["path"] != str(path) or runtime not in (None, info["runtime"]):
+        if info["path"] != str(path) or runtime not in (None, info["runtime"]) or app not in (None, info["app"]):
             continue
         missing = unavailable(file, info["runtime"])
         try:
             engine = None if info["docker"] is None else _engine_at(info["docker"]["host"])
-            wanted = _hash(path, file, overrides or {}, artefacts, missing, python, engine)
+            wanted = _hash(path, file, overrides or {}, artefacts, missing, python, engine, info["app"])
             control = Control(info["id"])
         except HarnessError as error:
             if isinstance(error, UsageError):
@@ -280,13 +297,19 @@ def _programs(file: StackFile, missing: Mapping[str, Unavailable]) -> list[tuple
     return [(str(path), status.st_size, status.st_mtime_ns) for path in sorted(paths) for status in [path.stat()]]
 
 
-def _images(file: StackFile, engine: Engine) -> list[tuple[str, str]]:
+def _images(file: StackFile, root: Path, engine: Engine, app: str) -> list[tuple[str, str]]:
     """Name and id of each image that a container would be made of, '' for one that is not there."""
     from harness.stack.docker.bringup import contained
     from harness.stack.docker.images import image_of
 
     names = sorted({image_of(str(file.spec.services[name].use)) for name in contained(file)})
-    return [(name, str((engine.image(name) or {}).get("Id", ""))) for name in names]
+    found = [(name, str((engine.image(name) or {}).get("Id", ""))) for name in names]
+    if app != "container" or file.spec.image is None:
+        return found
+    from harness.stack.docker.built import find
+
+    built = find(engine, file, root)
+    return [*found, (built.name, built.id)]
 
 
 def _host_of(directory: Path) -> str | None:
@@ -337,6 +360,7 @@ def _hash(
     missing: Mapping[str, Unavailable],
     python: str,
     engine: Engine | None = None,
+    app: str = "process",
 ) -> str:
     """Of everything that makes two stacks the same, as far as files tell."""
     configs = {
@@ -350,6 +374,6 @@ def _hash(
         sorted(configs.items()),
         settings,
         _sources(path.parent),
-        _programs(file, missing) if engine is None else _images(file, engine),
+        _programs(file, missing) if engine is None else _images(file, path.parent, engine, app),
     )
     return hashlib.sha256(repr((*parts, sorted(artefacts.items()), sorted(missing), python)).encode()).hexdigest()

@@ -25,6 +25,7 @@ import docker
 from harness.core.errors import HarnessError
 from harness.stack.docker.images import pinned_images
 from harness.stack.tools import Tool, resolve_tool, tool_version
+from tests.docker import python_base
 from tests.docker.tree import NotHere, Tree, on_path
 
 PREFIX = "standin.local/"
@@ -228,11 +229,22 @@ STANDINS: Mapping[str, Standin] = {
     "redis-exporter": Standin(("redis-exporter",), _redis_exporter, ("/redis_exporter",), (9121,), user="59000:59000"),
 }
 
+# what an image is built on, and not run itself
+BASES: Mapping[str, Standin] = {
+    "python": Standin((), lambda tree, _: python_base.fill(tree), (), (), ("python3",), env=python_base.ENV),
+}
+
+
+def names() -> dict[str, str]:
+    """Kind -> the name of the official image, before any prefix."""
+    return {**pinned_images(), "python": python_base.name()}
+
 
 def key() -> str:
     """What the images are made of on this machine, as one word: other servers or other recipes, another word."""
-    sources = [*sorted(_HERE.glob("entrypoints/*")), Path(__file__), _HERE / "tree.py"]
-    told: list[Any] = [dict(pinned_images()), [path.read_text() for path in sources]]
+    own = [Path(__file__), _HERE / "tree.py", _HERE / "python_base.py", python_base.LOCK]
+    sources = [*sorted(_HERE.glob("entrypoints/*")), *own]
+    told: list[Any] = [names(), sys.version, [path.read_text() for path in sources]]
     for name in sorted({name for standin in STANDINS.values() for name in standin.tools}):
         try:
             path = resolve_tool(name).path
@@ -244,12 +256,14 @@ def key() -> str:
 
 def make(client: docker.DockerClient, kind: str) -> str:
     """Make the stand-in of `kind` and return its name. Raises NotHere, HarnessError: what it needs is not here."""
-    standin = STANDINS[kind]
+    standin = {**STANDINS, **BASES}[kind]
     tools = {name: resolve_tool(name) for name in standin.tools}
     tree = Tree(standin.users)
     standin.fill(tree, tools)
-    name = PREFIX + pinned_images()[kind]
-    version = f"{standin.tools[0]}: {tool_version(tools[standin.tools[0]])}"
+    name = PREFIX + names()[kind]
+    version = (
+        "; ".join(f"{tool}: {tool_version(tools[tool])}" for tool in standin.tools[:1]) or platform.python_version()
+    )
     with tempfile.TemporaryDirectory(prefix="slo-standin-") as directory:
         layer = Path(directory, "layer.tar")
         with layer.open("w+b") as file:
@@ -272,7 +286,7 @@ def make(client: docker.DockerClient, kind: str) -> str:
 def main() -> None:
     """Make all that can be made here, and say why not of the others: who wants one of those finds it missing."""
     client = docker.from_env()
-    for kind in STANDINS:
+    for kind in (*STANDINS, *BASES):
         started = time.monotonic()
         try:
             print(f"{make(client, kind)} in {time.monotonic() - started:.1f} s", flush=True)

@@ -53,8 +53,11 @@ class Tree:
 
     def text(self, path: str, text: str, *, mode: int = 0o644) -> None:
         """A file with this text."""
+        self.bytes(path, text.encode(), mode=mode)
+
+    def bytes(self, path: str, content: bytes, *, mode: int = 0o644) -> None:
+        """A file with this content."""
         self.directory(str(PurePosixPath(path).parent))
-        content = text.encode()
         self._add(path, tarfile.REGTYPE, mode, 0, content).size = len(content)
 
     def file(self, path: str, source: Path) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import signal
 import socket
 import socketserver
@@ -179,6 +180,21 @@ def test_signals_go_to_the_container_and_sigcont_lets_it_go_on(engine: FakeEngin
         engine.until(lambda wanted=request: wanted in engine.asked)  # type: ignore[misc]
     process.communicate(timeout=WAIT)
     assert process.returncode == -signal.SIGINT
+
+
+def test_no_thread_takes_a_signal_from_the_one_that_it_is_to_wake(engine: FakeEngine, tmp_path: Path) -> None:
+    """Of SIGTERM and SIGCONT at once, as the supervisor stops a service, the kernel gives one to any that may."""
+    process = follower(tmp_path)
+    engine.until(lambda: "is started" in engine.asked)
+    blocked = {}
+    for task in Path(f"/proc/{process.pid}/task").iterdir():
+        mask = re.search(r"^SigBlk:\t(\w+)$", (task / "status").read_text(), re.MULTILINE)
+        assert mask is not None
+        blocked[int(task.name)] = bool(int(mask[1], 16) >> (signal.SIGTERM - 1) & 1)
+    assert blocked.pop(process.pid) is False
+    assert list(blocked.values()) == [True]
+    engine.end(0)
+    process.communicate(timeout=WAIT)
 
 
 def test_the_container_of_a_follower_that_is_killed_is_killed_before_the_next_one_starts(

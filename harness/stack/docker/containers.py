@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import stat
-import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
-from importlib import import_module
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from harness.core.errors import HarnessError
 from harness.stack.docker.engine import Engine
-from harness.stack.docker.images import hub_prefix, image_of, pinned
+from harness.stack.docker.images import hub_prefix
 from harness.stack.docker.labels import SERVICE, labels
-from harness.stack.docker.services.declared import DISK, Declared, Rendered
+from harness.stack.docker.lazy import load
+from harness.stack.docker.services.declared import DISK, Rendered
 from harness.stack.docker.view import HOST
 
 LOOPBACK = "127.0.0.1"
@@ -26,16 +25,20 @@ LOG = {"max-size": "16m", "max-file": "1"}  # the engine's own copy; the stack's
 
 @dataclass(frozen=True)
 class Wanted:
-    """One container to be made. published: port in the container -> port of the loopback; disk: bytes of a file system
-    of its own, None for none."""
+    """One container to be made. image: as the engine is asked for it; published: port in the container -> port of the
+    loopback; disk: bytes of a file system of its own, None for none; writable: directories on this machine -> where
+    they are seen inside; init: whether a first process is wanted that is not the service, which would miss signals."""
 
     service: str
-    kind: str  # as `use` has it
-    declared: Declared
+    image: str
     rendered: Rendered
     env: Mapping[str, str]
     published: Mapping[int, int]
-    disk: int | None
+    disk: int | None = None
+    shm_bytes: int | None = None
+    security: tuple[str, ...] = ()
+    writable: Mapping[Path, str] = field(default_factory=dict)
+    init: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,11 +83,11 @@ class Containers:
 
     def _made_network(self) -> str:
         self._use_reaper()
-        network = self._network = import_module("testcontainers.core.network").Network(
+        network = self._network = load("testcontainers.core.network").Network(
             self._client(), {"labels": self._labels, "driver": "bridge"}
         )
         network.name = self.network_name
-        with _refusals(f"the network {self.network_name}"):
+        with refusals(f"the network {self.network_name}"):
             network.create()
         known = self.engine.call("GET", f"/networks/{self.network_name}")
         gateways = [one["Gateway"] for one in known["IPAM"]["Config"] if "." in one.get("Gateway", "")]
@@ -94,14 +97,16 @@ class Containers:
         return str(gateways[0].partition("/")[0])
 
     def _made(self, wanted: Wanted) -> Made:
-        image = self._image(wanted.kind)
+        image = self._image(wanted.image)
         gateway = self.network.result()
         volumes = {str(path): (where, "ro") for path, where in wanted.rendered.mounts.items()}
         if wanted.disk is not None:
             volumes[self._disk(wanted)] = (DISK, "rw")
         for path in wanted.rendered.mounts:
             _open_to_all(path)
-        declared = wanted.declared
+        for path, where in wanted.writable.items():
+            path.chmod(0o1777)  # whoever the user inside is; on this machine the stack's directory above is closed
+            volumes[str(path)] = (where, "rw")
         container = self._container(wanted, volumes).with_command(list(wanted.rendered.command))
         container.with_envs(**{**wanted.rendered.env, **wanted.env})
         container.with_network(self._network).with_network_aliases(wanted.service)
@@ -110,17 +115,19 @@ class Containers:
             **self._usual(wanted),
             extra_hosts={HOST: gateway},
             hostname=wanted.service,
-            security_opt=list(declared.security),
-            shm_size=declared.shm_bytes,
+            security_opt=list(wanted.security),
+            shm_size=wanted.shm_bytes,
+            init=wanted.init,
             healthcheck={"test": ["NONE"]},  # the harness asks for itself
         )
-        with _refusals(f"the container of {wanted.service}"):
+        with refusals(f"the container of {wanted.service}"):
             container.start()  # only made: see _left_alone
-        return Made(self.name(wanted.service), image_of(wanted.kind), image["Id"], tuple(image["RepoDigests"] or ()))
+        return Made(self.name(wanted.service), wanted.image, image["Id"], tuple(image["RepoDigests"] or ()))
 
     def _container(self, wanted: Wanted, volumes: Mapping[str, tuple[str, str]], *, started: bool = False) -> Any:
-        core = import_module("testcontainers.core.container")
-        container = core.DockerContainer(pinned(wanted.kind), docker_client_kw=self._client())
+        core = load("testcontainers.core.container")
+        container = core.DockerContainer(wanted.image, docker_client_kw=self._client())
+        container.image = wanted.image  # which has the registry prefix, where it is of a registry
         if not started:
             container._docker.start = _left_alone
         for what, (where, mode) in volumes.items():
@@ -128,7 +135,7 @@ class Containers:
         return container.with_name(self.name(wanted.service))
 
     def _usual(self, wanted: Wanted) -> dict[str, Any]:
-        log = import_module("docker.types").LogConfig(type="json-file", config=LOG)
+        log = load("docker.types").LogConfig(type="json-file", config=LOG)
         return {"labels": {**self._labels, SERVICE: wanted.service}, "log_config": log}
 
     def _disk(self, wanted: Wanted) -> str:
@@ -143,12 +150,11 @@ class Containers:
         holder.with_kwargs(
             **self._usual(wanted), entrypoint=["sleep"], network_mode="none", healthcheck={"test": ["NONE"]}
         )
-        with _refusals(f"what holds the disk of {wanted.service}"):
+        with refusals(f"what holds the disk of {wanted.service}"):
             holder.start()
         return name
 
-    def _image(self, kind: str) -> dict[str, Any]:
-        name = image_of(kind)
+    def _image(self, name: str) -> dict[str, Any]:
         image = self.engine.image(name)
         if image is None:
             self.engine.pull(name)
@@ -160,13 +166,13 @@ class Containers:
     def _use_reaper(self) -> None:
         """Testcontainers' reaper removes what this process made as soon as it ends: not for a stack that is to stay.
         Where its image is not to be had, the guardian does without it."""
-        config = import_module("testcontainers.core.config").testcontainers_config
+        config = load("testcontainers.core.config").testcontainers_config
         if config.ryuk_disabled:
             return
         config.ryuk_disabled = not self._leased or not self._has_reaper(config.ryuk_image)
         if not config.ryuk_disabled:
-            with _refusals("testcontainers' reaper (TESTCONTAINERS_RYUK_DISABLED=true does without it)"):
-                import_module("testcontainers.core.container").Reaper.get_instance()  # once, before threads would
+            with refusals("testcontainers' reaper (TESTCONTAINERS_RYUK_DISABLED=true does without it)"):
+                load("testcontainers.core.container").Reaper.get_instance()  # once, before threads would
 
     def _has_reaper(self, image: str) -> bool:
         name = hub_prefix() + image
@@ -180,18 +186,14 @@ class Containers:
         return {"environment": {"DOCKER_HOST": self.engine.host}}
 
 
-def warm() -> None:
-    """Import what takes a second to import, in a thread of its own: to be called as soon as it is wanted."""
-    threading.Thread(target=import_module, args=("testcontainers.core.container",), daemon=True).start()
-
-
 def _left_alone(_: object) -> None:
     """In place of starting a container that was made: its follower does, when all that it needs is ready."""
 
 
 @contextmanager
-def _refusals(what: str) -> Iterator[None]:
-    docker, requests = import_module("docker.errors"), import_module("requests.exceptions")
+def refusals(what: str) -> Iterator[None]:
+    """What docker and testcontainers raise of themselves, as HarnessError engine-refused and engine-lost."""
+    docker, requests = load("docker.errors"), load("requests.exceptions")
     try:
         yield
     except docker.DockerException as error:

@@ -24,6 +24,7 @@ from harness.stack.docker.engine import Engine
 from harness.stack.docker.hosts import find_host
 
 PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+HANDLED = (*PASSED_ON, signal.SIGCONT)
 LOCK = "container.lock"  # in the working directory; held by the follower and its shadow
 LAST_WORDS = 5.0  # seconds for the rest of the log, after the container has ended
 
@@ -51,7 +52,10 @@ def follow(engine: Engine, container: str, out: int) -> int:
         engine.open("POST", f"{path}/attach", query=streams) as said,
     ):
         copier = threading.Thread(target=copy_frames, args=(said, out), daemon=True)
+        # inherited: of two signals at once that thread could take one, which would interrupt nothing
+        signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
         copier.start()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
         engine.call("POST", f"{path}/start")
         told: dict[str, Any] = json.loads(ended.read())
         copier.join(LAST_WORDS)

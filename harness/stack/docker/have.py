@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from importlib import import_module
 from typing import Any
 
 from harness.core.errors import HarnessError
@@ -13,6 +12,7 @@ from harness.model.events import Event, StackEvent
 from harness.model.stackfile import StackFile
 from harness.stack.docker.engine import Engine
 from harness.stack.docker.images import image_of, pinned_images
+from harness.stack.docker.lazy import load
 
 TELL_EVERY = 5.0  # seconds between two lines of progress of one image
 _MB = 1e6
@@ -86,7 +86,7 @@ class _Told:
 def _auth(image: str) -> str:
     """What the registry of an image is to be told, as testcontainers would: of Docker's own configuration and helpers,
     or DOCKER_AUTH_CONFIG."""
-    auth: Any = import_module("docker.auth")  # needs its time to import, and is needed here alone
+    auth: Any = load("docker.auth")  # needs its time to import, and is needed here alone
     from testcontainers.core.docker_client import DockerClient
 
     registry, _ = auth.resolve_repository_name(image)

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 
 from harness.core.errors import UsageError
+from harness.stack.docker.lazy import load
 
 COMPOSE_FILE = Path(__file__).with_name("docker-compose.test.yml")
 
@@ -52,5 +52,5 @@ def image_of(kind: str) -> str:
 
 def hub_prefix() -> str:
     """What testcontainers puts before each name: TESTCONTAINERS_HUB_IMAGE_NAME_PREFIX, a mirror's name and a slash."""
-    config: Any = import_module("testcontainers.core.config")  # needs the docker library, which is needed here alone
+    config: Any = load("testcontainers.core.config")  # needs the docker library, which is needed here alone
     return str(config.testcontainers_config.hub_image_name_prefix)

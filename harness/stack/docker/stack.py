@@ -9,13 +9,12 @@ from typing import Any
 
 from harness.core.errors import HarnessError
 from harness.stack.control import Control
-from harness.stack.docker.bringup import RELAY, DockerRun, contained
+from harness.stack.docker.bringup import RELAY, DockerRun, inside
 from harness.stack.docker.engine import Engine
 from harness.stack.docker.guard import DockerGuard
 from harness.stack.docker.hosts import Host
 from harness.stack.docker.labels import labels
 from harness.stack.docker.services.declared import DISK
-from harness.stack.docker.view import Inside
 from harness.stack.guard import Guard
 from harness.stack.handle import Stack
 from harness.stack.launch import Launched
@@ -75,7 +74,7 @@ class DockerStack(Stack):
 
     def scrape(self) -> dict[str, str]:
         """As the base, by the addresses that Prometheus knows in its container."""
-        return Inside(self._layout, contained(self.file)).scrape()
+        return inside(self._layout, self.app).scrape()
 
     def disk_dir(self, service: str) -> Path:
         """Where the file system of its own is, seen from inside its container."""

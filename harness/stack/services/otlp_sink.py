@@ -9,7 +9,8 @@ from harness.stack.services.recipe import Command, Context, Plan, Recipe
 def _render(context: Context) -> Plan:
     out = context.directory / "spans.jsonl"
     argv = (context.python, "-m", "harness.telemetry.otlp_sink", "--listen", context.address("http"))
-    return Plan(Command((*argv, "--out", str(out))))
+    token = ("--token-file", str(context.token)) if context.asks_senders else ()
+    return Plan(Command((*argv, "--out", str(out), *token)))
 
 
 def _probe(context: Context) -> str | None:

@@ -26,7 +26,8 @@ class Context:
     it has a disk of its own, which nobody outside of the stack can look into; ports: all of them by name; tool: finds
     programs, raises HarnessError missing-binary; scrape: Prometheus job -> address; peers: kind of built-in service ->
     address of the stack's one of that kind, where it has one; outside: the notes of stray paths elsewhere; scratch:
-    beside the cache, gone with the stack; token: the file with what a sink that others can reach wants to see."""
+    beside the cache, gone with the stack; token: the file with what a sink that others can reach wants to see;
+    asks_senders: whether that for spans is one."""
 
     name: str
     directory: Path
@@ -43,6 +44,7 @@ class Context:
     outside: Path
     scratch: Path
     token: Path | None = None
+    asks_senders: bool = False
 
     def address(self, port: str) -> str:
         return f"127.0.0.1:{self.ports[port]}"

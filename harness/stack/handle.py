@@ -122,6 +122,11 @@ class Stack:
         self._known(service)
         return None
 
+    def outlives(self, service: str) -> bool:
+        """Whether something of a service still runs though its process has ended."""
+        self._known(service)
+        return False
+
     def ballast(self, service: str, file: str, spare: int) -> dict[str, Any]:
         """The program that keeps a service's disk full by `file`, but for `spare` bytes, until it is killed: argv, env,
         cwd and log, as the supervisor starts it."""

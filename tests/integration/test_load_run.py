@@ -85,8 +85,12 @@ def test_scheduled_sent_recorded_and_served_are_equal(target: Target, tmp_path: 
 
 def test_a_slow_connection_pool_does_not_make_users_many(target: Target, tmp_path: Path) -> None:
     """Few connections carry a small load: the user that came back last goes first."""
-    drive(tmp_path, scenario=scenario(tmp_path, SIMPLE), host=target.host, rate=50.0, users=50)
-    assert target.counts()["connections"] < 25  # fifty users stood ready; one more connection asked for this count
+    samples, _ = drive(tmp_path, scenario=scenario(tmp_path, SIMPLE), host=target.host, rate=50.0, users=50)
+    # Fifty users stood ready. While this machine stands still arrivals gather, and are then under way at once.
+    slowest = samples.arrivals.lateness.quantile(1) + max(
+        samples.select("latency", {}, phase).histogram.quantile(1) for phase in ("warmup", "steady")
+    )
+    assert target.counts()["connections"] < 25 + 50 * slowest / SECOND  # one more connection asked for this count
 
 
 @pytest.mark.parametrize("users", [None, 4])
@@ -256,7 +260,11 @@ def test_the_host_may_be_named_at_the_start(target: Target, tmp_path: Path) -> N
 
 
 LIMIT = """\
+            import gevent
             self.made = getattr(self, "made", 0) + 1
+            self.environment.made = getattr(self.environment, "made", 0) + 1
+            if self.environment.made == 40:
+                gevent.spawn(self.environment.runner.quit)
             if self.made == 20:
                 self.stop()
 """
@@ -266,9 +274,9 @@ def test_the_same_scenario_under_plain_locust(target: Target, tmp_path: Path) ->
     # Each user stops itself: whom Locust stops while a request is under way, it does not count
     text = SIMPLE.replace("between(5, 9)", "between(0.01, 0.02)") + LIMIT
     done = subprocess.run(
-        [sys.executable, "-m", "locust", "-f", scenario(tmp_path, text), "--headless", "-u", "2", "-r", "2", "-t", "3s",
+        [sys.executable, "-m", "locust", "-f", scenario(tmp_path, text), "--headless", "-u", "2", "-r", "2",
          "--host", target.host, "--json", "--skip-log"],
-        capture_output=True, text=True, timeout=60, check=False, cwd=Path(__file__).parent.parent.parent,
+        capture_output=True, text=True, timeout=180, check=False, cwd=Path(__file__).parent.parent.parent,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     (stats,) = json.loads(done.stdout)

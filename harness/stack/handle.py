@@ -255,7 +255,7 @@ class Stack:
         grace += self.stop_slack
         self._control.ask("stop", name=service, signal=int(signum), grace=grace)
         until = time.monotonic() + grace + 10
-        while self._control.ask("status")["processes"][service]["state"] == "running":
+        while self._control.ask("status")["processes"][service]["state"] == "running" or self.outlives(service):
             if time.monotonic() > until:
                 raise HarnessError("service-lingers", f"{service} outlives SIGKILL", "Look at what it waits for.")
             time.sleep(0.01)

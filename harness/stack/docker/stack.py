@@ -39,7 +39,7 @@ class DockerStack(Stack):
     engine-refused."""
 
     runtime = "docker"
-    stop_slack = 3.0  # by way of follower and engine
+    stop_slack = 8.0  # by way of follower and engine, on a busy machine
     processes = (*Stack.processes, RELAY)
 
     def __init__(

@@ -11,8 +11,8 @@ from harness.stack.units import ending
 
 
 class Kill(ServiceFault):
-    """In force while the supervisor has no process of it. What it kept in memory is lost; what a store does with a data
-    directory that it did not close is its own affair, and part of the fault."""
+    """In force while the supervisor has no process of it and its container does not run. What it kept in memory is
+    lost; what a store does with a data directory that it did not close is its own affair, and part of the fault."""
 
     name = "kill"
     takes = ServiceParameters
@@ -26,7 +26,9 @@ class Kill(ServiceFault):
 
     def _seen(self) -> str:
         process = self._process()
-        return f"it {ending(process['code'])}" if process["state"] == "exited" else ""
+        if process["state"] != "exited" or self.stack.outlives(self.service):
+            return ""
+        return f"it {ending(process['code'])}"
 
     def _gone(self) -> str:
         return "it was started again, and answers" if self._is_back() else ""

@@ -123,6 +123,11 @@ class Stack:
         self._known(service)
         return None
 
+    def outlives(self, service: str) -> bool:
+        """Whether something of a service still runs though its process has ended."""
+        self._known(service)
+        return False
+
     def ballast(self, service: str, file: str, spare: int) -> dict[str, Any]:
         """The program that keeps a service's disk full by `file`, but for `spare` bytes, until it is killed: argv, env,
         cwd and log, as the supervisor starts it."""
@@ -251,7 +256,7 @@ class Stack:
         grace += self.stop_slack
         self._control.ask("stop", name=service, signal=int(signum), grace=grace)
         until = time.monotonic() + grace + 10
-        while self._control.ask("status")["processes"][service]["state"] == "running":
+        while self._control.ask("status")["processes"][service]["state"] == "running" or self.outlives(service):
             if time.monotonic() > until:
                 raise HarnessError("service-lingers", f"{service} outlives SIGKILL", "Look at what it waits for.")
             time.sleep(0.01)

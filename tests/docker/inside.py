@@ -43,6 +43,7 @@ def main(root: Path, save: str, command: Sequence[str]) -> NoReturn:
             lines = log.read_text(errors="replace").splitlines()[-_LOG_LINES:]
             print("dockerd did not get ready:", *lines, sep="\n  ", file=sys.stderr, flush=True)
             os._exit(77)
+    _spawn([sys.executable, "-m", "tests.docker.names", _BRIDGE], os.environ, root / "names.log")
     children.command = running = _spawn(command, _environment(root), None)
     children.wait(running)
     code = os.waitstatus_to_exitcode(children.ended[running])
@@ -116,6 +117,9 @@ def _prepare(root: Path) -> None:
         fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", _IFF_UP))
 
 
+_BRIDGE = "172.17.0.1"  # of this network namespace alone
+
+
 def _dockerd(root: Path) -> list[str]:
     return [
         "dockerd",
@@ -125,6 +129,8 @@ def _dockerd(root: Path) -> list[str]:
         "--exec-root=/run/docker",
         "--pidfile=/run/docker.pid",
         f"--cgroup-parent=/{root.name}",
+        f"--bip={_BRIDGE}/16",
+        f"--dns={_BRIDGE}",
         "--containerd=",
     ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -68,6 +69,7 @@ def drive(tmp_path: Path, **fields: Any) -> tuple[Samples, list[LoadTick]]:
 @pytest.mark.parametrize("workers", [1, 2])
 def test_scheduled_sent_recorded_and_served_are_equal(target: Target, tmp_path: Path, workers: int) -> None:
     before = {thread.name for thread in threading.enumerate()}
+    imported = {"gevent", "locust"} & set(sys.modules)  # by tests of what the load processes are made of
     samples, ticks = drive(tmp_path, scenario=scenario(tmp_path, SIMPLE), host=target.host, rate=300.0, workers=workers)
     assert [(worker.complete, worker.reason) for worker in samples.workers] == [(True, "")] * workers
     arrivals, counts = samples.arrivals, samples.counts("search")
@@ -79,14 +81,24 @@ def test_scheduled_sent_recorded_and_served_are_equal(target: Target, tmp_path: 
     recall = samples.select("recall", {"name": "search"})
     assert recall.histogram.sum == 300 * 900_000 and recall.scale == 1_000_000
     assert (ticks[-1].done, ticks[-1].scheduled, ticks[-1].in_flight, ticks[-1].errors) == (450, 450, 0, 0)
-    assert {"gevent", "locust"} & set(sys.modules) == set()
-    assert {thread.name for thread in threading.enumerate()} == before
+    assert {"gevent", "locust"} & set(sys.modules) == imported and "gevent" not in socket.socket.__module__
+    assert {thread.name for thread in threading.enumerate()} <= before
+
+
+def test_who_drives_load_imports_neither_gevent_nor_locust() -> None:
+    code = "import sys, harness.gate.run, harness.pytest_plugin; print({'gevent', 'locust'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout == "set()\n"
 
 
 def test_a_slow_connection_pool_does_not_make_users_many(target: Target, tmp_path: Path) -> None:
     """Few connections carry a small load: the user that came back last goes first."""
-    drive(tmp_path, scenario=scenario(tmp_path, SIMPLE), host=target.host, rate=50.0, users=50)
-    assert target.counts()["connections"] < 25  # fifty users stood ready; one more connection asked for this count
+    samples, _ = drive(tmp_path, scenario=scenario(tmp_path, SIMPLE), host=target.host, rate=50.0, users=50)
+    # Fifty users stood ready. While this machine stands still arrivals gather, and are then under way at once.
+    slowest = samples.arrivals.lateness.quantile(1) + max(
+        samples.select("latency", {}, phase).histogram.quantile(1) for phase in ("warmup", "steady")
+    )
+    assert target.counts()["connections"] < 25 + 50 * slowest / SECOND  # one more connection asked for this count
 
 
 @pytest.mark.parametrize("users", [None, 4])
@@ -256,7 +268,11 @@ def test_the_host_may_be_named_at_the_start(target: Target, tmp_path: Path) -> N
 
 
 LIMIT = """\
+            import gevent
             self.made = getattr(self, "made", 0) + 1
+            self.environment.made = getattr(self.environment, "made", 0) + 1
+            if self.environment.made == 40:
+                gevent.spawn(self.environment.runner.quit)
             if self.made == 20:
                 self.stop()
 """
@@ -266,9 +282,9 @@ def test_the_same_scenario_under_plain_locust(target: Target, tmp_path: Path) ->
     # Each user stops itself: whom Locust stops while a request is under way, it does not count
     text = SIMPLE.replace("between(5, 9)", "between(0.01, 0.02)") + LIMIT
     done = subprocess.run(
-        [sys.executable, "-m", "locust", "-f", scenario(tmp_path, text), "--headless", "-u", "2", "-r", "2", "-t", "3s",
+        [sys.executable, "-m", "locust", "-f", scenario(tmp_path, text), "--headless", "-u", "2", "-r", "2",
          "--host", target.host, "--json", "--skip-log"],
-        capture_output=True, text=True, timeout=60, check=False, cwd=Path(__file__).parent.parent.parent,
+        capture_output=True, text=True, timeout=180, check=False, cwd=Path(__file__).parent.parent.parent,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     (stats,) = json.loads(done.stdout)

@@ -38,7 +38,7 @@ class DockerStack(Stack):
     engine-refused."""
 
     runtime = "docker"
-    stop_slack = 3.0  # by way of follower and engine
+    stop_slack = 8.0  # by way of follower and engine, on a busy machine
     processes = (*Stack.processes, RELAY)
 
     def __init__(
@@ -61,6 +61,10 @@ class DockerStack(Stack):
         self._known(service)
         one = self._info["docker"]["containers"].get(service)
         return None if one is None else str(one["name"])
+
+    def outlives(self, service: str) -> bool:
+        """As the base: a container, for as long as its follower's shadow takes to kill it."""
+        return self.container(service) is not None and bool(self.state(service)["Running"])
 
     def disk_holder(self, service: str) -> str:
         """The name of the container that does nothing but keep a service's disk, mounted at `disk_dir`, where it can be

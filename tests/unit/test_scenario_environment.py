@@ -19,7 +19,7 @@ def test_each_artefact_and_each_port_is_named(tmp_path: Path) -> None:
     (file, *_) = load_stackfile(ROOT / "stack.yaml")
     numbers = iter(range(1000, 2000))
     ports = {name: {port: next(numbers) for port in one.port_names} for name, one in file.spec.services.items()}
-    info: dict[str, Any] = {"id": "x", "name": "x", "isolation": "pidns"}
+    info: dict[str, Any] = {"id": "x", "name": "x", "isolation": "pidns", "app": "process"}
     artefacts = {name: tmp_path / name for name in file.spec.artefacts}
     control: Any = None
     layout = Layout(file, tmp_path, tmp_path, ports, {}, artefacts)

@@ -8,17 +8,17 @@ from typing import Any
 from harness.core.clock import mono_ns, wall_ns
 from harness.core.errors import HarnessError
 from harness.core.outcome import Outcome
+from harness.gate.conclude import conclude, record_error
 from harness.gate.machine import machine_watched
 from harness.gate.run import follow
 from harness.load.crew import Crew
 from harness.load.engine import LoadEngine
-from harness.model.events import FindingEvent, LogEvent, RunEvent, VerdictEvent
+from harness.model.events import LogEvent, RunEvent
 from harness.model.finding import Verdict
 from harness.model.phases import PHASES_EVIDENCE, Timeline
 from harness.model.validation import Validation
 from harness.results.events import EventWriter, Handler
 from harness.results.rundir import RunDir
-from harness.slo.judge import judge
 
 
 def run_load(
@@ -41,18 +41,11 @@ def run_load(
         with machine_watched(run, validation.thresholds, writer.emit):
             _drive(validation, host, run, writer, crew)
     except HarnessError as error:
-        _end(run, error.outcome, error.slug, error.cause, error.remedy)
+        record_error(run, error.outcome, error.slug, error.cause, error.remedy)
     except KeyboardInterrupt:
         writer.emit(RunEvent(validation.name, "interrupted"))
-        _end(run, Outcome.INTERRUPTED, "interrupted", "stopped by the user", "Run it again to the end.")
-    verdict = judge(run)
-    run.write("verdict.json", verdict.as_dict())
-    for finding in verdict.findings:
-        writer.emit(FindingEvent(finding))
-    writer.emit(VerdictEvent(verdict.name, verdict.outcome, str(run.path)))
-    writer.emit(RunEvent(verdict.name, "end"))
-    writer.close()
-    return run, verdict
+        record_error(run, Outcome.INTERRUPTED, "interrupted", "stopped by the user", "Run it again to the end.")
+    return run, conclude(run, writer)
 
 
 def _drive(
@@ -89,7 +82,3 @@ def _described(validation: Validation) -> Mapping[str, Any]:
         "abort_grace": None,
         "load_only": True,
     }
-
-
-def _end(run: RunDir, outcome: Outcome, slug: str, cause: str, remedy: str) -> None:
-    run.write("evidence/error.json", {"outcome": outcome, "slug": slug, "cause": cause, "remedy": remedy})

@@ -13,6 +13,7 @@ from harness.core.errors import HarnessError
 from harness.core.outcome import Outcome
 from harness.gate.breach import BreachWatch, told
 from harness.gate.collect import Collector
+from harness.gate.conclude import conclude, record_error
 from harness.gate.environment import scenario_environment
 from harness.gate.faulting import FaultRun
 from harness.gate.faults import refuse_impossible_faults
@@ -20,7 +21,7 @@ from harness.gate.machine import machine_watched
 from harness.gate.plan import Planned, plan
 from harness.gate.session import Session
 from harness.load.engine import LoadEngine
-from harness.model.events import FindingEvent, LogEvent, PhaseEvent, RunEvent, VerdictEvent
+from harness.model.events import LogEvent, PhaseEvent, RunEvent
 from harness.model.finding import Verdict
 from harness.model.load import LoadPlan
 from harness.model.phases import PHASES_EVIDENCE, Timeline
@@ -28,7 +29,6 @@ from harness.model.validation import Validation
 from harness.results.events import EventWriter
 from harness.results.rundir import RunDir
 from harness.slo.breach import ABORT_EVIDENCE
-from harness.slo.judge import judge
 from harness.slo.objectives import Window
 from harness.stack.availability import refuse_without
 from harness.stack.runtime import Stack
@@ -50,7 +50,7 @@ def refuse(path: Path, error: HarnessError, session: Session) -> RunResult:
     writer = run.writer("gate")
     writer.handlers = session.handlers
     writer.emit(RunEvent(path.name, "begin"))
-    _record_error(
+    record_error(
         run,
         error.outcome,
         error.slug,
@@ -58,7 +58,7 @@ def refuse(path: Path, error: HarnessError, session: Session) -> RunResult:
         error.remedy,
         path.name,
     )
-    return _conclude(run, writer)
+    return RunResult(run, conclude(run, writer))
 
 
 def run(planned: Planned, session: Session) -> RunResult:
@@ -73,15 +73,15 @@ def run(planned: Planned, session: Session) -> RunResult:
         with machine_watched(run, validation.thresholds, writer.emit):
             _measure(planned, session, run, writer)
     except HarnessError as error:
-        _record_error(run, error.outcome, error.slug, error.cause, error.remedy)
+        record_error(run, error.outcome, error.slug, error.cause, error.remedy)
     except KeyboardInterrupt:
         writer.emit(RunEvent(validation.name, "interrupted"))
-        _record_error(run, Outcome.INTERRUPTED, "interrupted", "stopped by the user", "Run it again to the end.")
+        record_error(run, Outcome.INTERRUPTED, "interrupted", "stopped by the user", "Run it again to the end.")
     except BaseException as error:
-        _record_error(run, Outcome.ERROR, "internal", f"{type(error).__name__}: {error}", "Please report this.")
-        _conclude(run, writer)
+        record_error(run, Outcome.ERROR, "internal", f"{type(error).__name__}: {error}", "Please report this.")
+        conclude(run, writer)
         raise
-    return _conclude(run, writer)
+    return RunResult(run, conclude(run, writer))
 
 
 def _measure(planned: Planned, session: Session, run: RunDir, writer: EventWriter) -> None:
@@ -192,19 +192,3 @@ def _describe(planned: Planned, session: Session) -> dict[str, Any]:
         "allowed_unvalidated": planned.validation.name in session.allow_unvalidated,
         "abort_grace": session.abort_grace_ns,
     }
-
-
-def _record_error(run: RunDir, outcome: Outcome, slug: str, cause: str, remedy: str, name: str = "") -> None:
-    error = {"outcome": outcome, "slug": slug, "cause": cause, "remedy": remedy}
-    run.write("evidence/error.json", error | ({"name": name} if name else {}))
-
-
-def _conclude(run: RunDir, writer: EventWriter) -> RunResult:
-    verdict = judge(run)
-    run.write("verdict.json", verdict.as_dict())
-    for finding in verdict.findings:
-        writer.emit(FindingEvent(finding))
-    writer.emit(VerdictEvent(verdict.name, verdict.outcome, str(run.path)))
-    writer.emit(RunEvent(verdict.name, "end"))
-    writer.close()
-    return RunResult(run, verdict)

@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 from harness.load.http2 import Http2Wire, head_block
 from harness.load.http_connection import Runtime
 from harness.load.sink import Channel, Moment
+from harness.load.store_reply import StoreReply
 from harness.load.wire_client import WireClient, Written
 
 CODES = (
@@ -20,30 +21,19 @@ CODES = (
 R = TypeVar("R", bound="GrpcReply")
 
 
-class GrpcReply:
+class GrpcReply(StoreReply):
     """What a call came to.
 
     error: None, or refused | connect_timeout | unreachable | timeout | reset | closed (no byte of a reply came)
     | short_reply | bad_http2 | goaway | refused_stream | reset_stream | http_<status> | bad_grpc (neither a status nor
-    one whole message) | grpc_<code>; detail: the server's own words; body: the reply's message, empty without one;
-    latency_ns: from the scheduled time if this was the first request of its task, else from the call, to the last byte.
+    one whole message) | grpc_<code>; body: the reply's message, empty without one.
     """
 
-    __slots__ = ("body", "detail", "error", "latency_ns", "size")
+    __slots__ = ("body",)
 
     def __init__(self, body: bytes, error: str | None, detail: str, size: int, latency_ns: int) -> None:
+        super().__init__(error, detail, size, latency_ns)
         self.body = body
-        self.error = error
-        self.detail = detail
-        self.size = size
-        self.latency_ns = latency_ns
-
-    @property
-    def ok(self) -> bool:
-        return self.error is None
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.error or 'ok'} {self.detail}, {self.latency_ns / 1e6:.1f} ms>"
 
 
 class GrpcClient(WireClient[Http2Wire]):

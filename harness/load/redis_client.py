@@ -10,35 +10,25 @@ from urllib.parse import unquote, urlsplit
 from harness.load.http_connection import Runtime
 from harness.load.resp import Argument, ErrorReply, Reader, RespError, encode
 from harness.load.sink import Channel, Moment
+from harness.load.store_reply import StoreReply
 from harness.load.wire import Wire
 from harness.load.wire_client import WireClient, Written
 
 
-class RedisReply:
+class RedisReply(StoreReply):
     """What a command or a pipeline came to.
 
     value: bytes, int, None or a list, as Redis gives it; of a pipeline a list with one for each command, in which an
     error is an ErrorReply. error: None, or refused | connect_timeout | unreachable | timeout | reset | closed (no byte
     of a reply came) | short_reply | bad_resp | redis_<kind>, where kind is the first word of the server's error in
-    lower case, of a pipeline the first error's; detail: the server's own words; size: bytes of the reply.
+    lower case, of a pipeline the first error's.
     """
 
-    __slots__ = ("detail", "error", "latency_ns", "size", "value")
+    __slots__ = ("value",)
 
     def __init__(self, value: Any, error: str | None, detail: str, size: int, latency_ns: int) -> None:
+        super().__init__(error, detail, size, latency_ns)
         self.value = value
-        self.error = error
-        self.detail = detail
-        self.size = size
-        self.latency_ns = latency_ns
-
-    @property
-    def ok(self) -> bool:
-        """Answered, and not by an error."""
-        return self.error is None
-
-    def __repr__(self) -> str:
-        return f"<RedisReply {self.error or 'ok'} {self.detail}, {self.size} bytes, {self.latency_ns / 1e6:.1f} ms>"
 
 
 class RespWire(Wire):

@@ -13,6 +13,7 @@ import psycopg2
 from harness.load.http_connection import Runtime
 from harness.load.sink import Channel, Moment
 from harness.load.sql_connection import Late, SqlConnection
+from harness.load.store_reply import StoreReply
 from harness.load.wire_client import NOWHERE
 
 CONNECT_TIMEOUT_NS = 5_000_000_000
@@ -37,35 +38,23 @@ CLASSES = {  # the first two characters of an SQLSTATE
 }
 
 
-class SqlReply:
+class SqlReply(StoreReply):
     """What a statement came to.
 
     rows: tuples, none where it returns none; count: of rows found or changed, -1 where that has no meaning.
     error: None, or refused | connect_timeout | unreachable | timeout | closed (or reset, which libpq does not tell
     apart) | bad_reply | sql_<class of the SQLSTATE>, as sql_integrity or sql_rollback; detail: the SQLSTATE and the
-    server's words, or libpq's; size: 0, for libpq does not tell. latency_ns: from the scheduled time if this was the
-    first request of its task, else from the call, to the last row.
+    server's words, or libpq's; size: 0, for libpq does not tell.
     """
 
-    __slots__ = ("count", "detail", "error", "latency_ns", "rows", "size")
+    __slots__ = ("count", "rows")
 
     def __init__(
         self, rows: list[tuple[Any, ...]], count: int, error: str | None, detail: str, latency_ns: int
     ) -> None:
+        super().__init__(error, detail, 0, latency_ns)
         self.rows = rows
         self.count = count
-        self.error = error
-        self.detail = detail
-        self.size = 0
-        self.latency_ns = latency_ns
-
-    @property
-    def ok(self) -> bool:
-        return self.error is None
-
-    def __repr__(self) -> str:
-        said = f"{self.error or 'ok'} {self.detail}"
-        return f"<SqlReply {said}, {len(self.rows)} rows, {self.latency_ns / 1e6:.1f} ms>"
 
 
 class SqlClient:

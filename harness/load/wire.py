@@ -10,6 +10,7 @@ from __future__ import annotations
 import _socket
 import socket
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from harness.load.http_connection import CHUNK, READ, WRITE, Runtime
@@ -34,7 +35,7 @@ def connect(host: str, port: int, deadline_ns: int) -> socket.socket | str:
     return connected
 
 
-class Wire:
+class Wire(ABC):
     """The part that is the same for all protocols. A subclass overrides `_received`, which calls `finish` as soon as
     the reply is whole or wrong.
 
@@ -115,8 +116,9 @@ class Wire:
         if waiter is not None and waiter is not self._runtime.current():
             waiter.switch()  # type: ignore[attr-defined]
 
+    @abstractmethod
     def _received(self, data: bytes) -> None:
-        raise NotImplementedError
+        """What has come, in the loop."""
 
     def _lost_as(self) -> str:
         """What it is called when the peer closes in the middle of a request."""

@@ -16,6 +16,7 @@ from harness.load.engine import LoadEngine
 from harness.model.load import LoadPlan
 from harness.results.rundir import RunDir
 from harness.results.samples import Samples, load_samples
+from tests.integration.driven import to_the_end
 from tests.integration.load_target import LARGE, Target, load_target
 
 pytestmark = pytest.mark.stack
@@ -148,12 +149,7 @@ def run(target: Target, path: Path, log: Path, silent: str) -> Seen:
     env = {"CASES": json.dumps(list(EXPECTED)), "SEEN": str(log), "SILENT": silent}
     plan = LoadPlan(str(path), 60.0, 0, 3 * SECOND, target.host, users=3, env=env)
     engine = LoadEngine(plan, run := RunDir.create(path.parent / "results", "client"))
-    try:
-        engine.prepare()
-        engine.start()
-        list(engine.ticks())
-    finally:
-        engine.stop()
+    to_the_end(engine)
     assert (run.logs / "load-0.log").read_text() == ""
     rows = [tuple(json.loads(line)) for line in log.read_text().splitlines()]
     heard = [json.loads(line) for line in Path(f"{log}.heard").read_text().splitlines()]

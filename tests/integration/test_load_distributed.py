@@ -22,6 +22,7 @@ from harness.model.takeover import DEATHS_EVIDENCE
 from harness.results.rundir import RunDir
 from harness.results.samples import load_samples
 from harness.slo.conditions import judge_generator
+from tests.integration.driven import to_the_end
 from tests.integration.load_target import Target, eventually, load_target
 from tests.integration.lossy_relay import LossyRelay
 from tests.integration.test_load_deaths import LATENESS, SCENARIO, SECOND
@@ -78,12 +79,7 @@ def test_all_that_workers_did_arrives_whatever_gets_lost(
     relay = LossyRelay(crew.address, 1, lose, repeat, never)
     try:
         with agents(2, relay.port, tmp_path) as started:
-            try:
-                engine.prepare()
-                engine.start()
-                ticks = list(engine.ticks())
-            finally:
-                engine.stop()
+            ticks = to_the_end(engine)
             codes = [one.wait(PATIENCE) for one in started]
     finally:
         relay.close()
@@ -172,12 +168,7 @@ def test_a_worker_with_another_scenario_is_refused(tmp_path: Path) -> None:
 def test_one_worker_too_many_is_told_so(target: Target, tmp_path: Path) -> None:
     engine, crew, _ = master(tmp_path, target.host, 1)
     with agents(2, port_of(crew), tmp_path) as started:
-        try:
-            engine.prepare()
-            engine.start()
-            list(engine.ticks())
-        finally:
-            engine.stop()
+        to_the_end(engine)
         codes = sorted(one.wait(PATIENCE) for one in started)
         told = "".join(one.stderr.read() for one in started if one.stderr is not None)
     assert codes == [0, 4] and "1 load workers have come already" in told

@@ -18,6 +18,7 @@ from harness.model.timetable import Stage
 from harness.results.rundir import RunDir
 from harness.results.samples import Samples, load_samples
 from harness.slo.conditions import judge_generator
+from tests.integration.driven import to_the_end
 from tests.integration.load_target import Target, load_target
 
 pytestmark = pytest.mark.stack
@@ -50,12 +51,7 @@ def drive(
     defaults: dict[str, Any] = {"rate": 0.0, "warmup_ns": SECOND, "duration_ns": 2 * SECOND, "host": target.host}
     plan = LoadPlan(str(scenario), executor=executor, **{**defaults, **fields})
     engine = LoadEngine(plan, run := RunDir.create(tmp_path / "results", "load"))
-    try:
-        engine.prepare()
-        engine.start()
-        ticks = list(engine.ticks())
-    finally:
-        engine.stop()
+    ticks = to_the_end(engine)
     samples = load_samples(run.load)
     assert [(worker.complete, worker.reason) for worker in samples.workers] == [(True, "")] * plan.workers
     assert samples.counts("search").sent == target.counts().get(f"/{path}", 0)
@@ -162,12 +158,7 @@ def test_classes_share_the_seats_by_weight_and_who_leaves_is_replaced(target: Ta
     scenario.write_text(WEIGHTED)
     plan = LoadPlan(str(scenario), 0.0, 0, 2 * SECOND, target.host, executor="constant-users", users=8)
     engine = LoadEngine(plan, run := RunDir.create(tmp_path / "results", "load"))
-    try:
-        engine.prepare()
-        engine.start()
-        list(engine.ticks())
-    finally:
-        engine.stop()
+    to_the_end(engine)
     samples = load_samples(run.load)
     often, seldom = (samples.counts(name).sent for name in ("often", "seldom"))
     assert samples.workers[0].complete and 1.5 < often / seldom < 6
@@ -223,12 +214,7 @@ def test_a_slow_generator_and_a_slow_system_are_told_apart(
     fields: dict[str, Any] = {"users": 2, "queue": 5, "timeout_ns": SECOND // 2} if path == "hang" else {}
     plan = LoadPlan(str(scenario), 60.0, 0, SECOND, target.host, **fields)
     engine = LoadEngine(plan, run := RunDir.create(tmp_path / "results", "load"))
-    try:
-        engine.prepare()
-        engine.start()
-        list(engine.ticks())
-    finally:
-        engine.stop()
+    to_the_end(engine)
     samples = load_samples(run.load)
     allowed = 100 * MS if path == "ok" else SECOND  # the second is punctual, as far as a busy machine lets it
     assert judge_generator(samples, allowed).slug == slug, samples.arrivals

@@ -21,6 +21,7 @@ from harness.model.load import LoadPlan
 from harness.results.rundir import RunDir
 from harness.results.samples import Samples, load_samples
 from harness.slo.conditions import judge_generator
+from tests.integration.driven import to_the_end
 from tests.integration.load_target import Target, load_target
 
 pytestmark = pytest.mark.stack
@@ -57,12 +58,7 @@ def drive(tmp_path: Path, **fields: Any) -> tuple[Samples, list[LoadTick]]:
     """One load, to its end."""
     defaults: dict[str, Any] = {"rate": 100.0, "warmup_ns": SECOND // 2, "duration_ns": SECOND}
     engine = LoadEngine(LoadPlan(**{**defaults, **fields}), run := RunDir.create(tmp_path / "results", "load"))
-    try:
-        engine.prepare()
-        engine.start()
-        ticks = list(engine.ticks())
-    finally:
-        engine.stop()
+    ticks = to_the_end(engine)
     return load_samples(run.load), ticks
 
 

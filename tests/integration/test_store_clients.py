@@ -13,6 +13,7 @@ from harness.load.engine import LoadEngine
 from harness.model.load import LoadPlan
 from harness.results.rundir import RunDir
 from harness.results.samples import Samples, load_samples
+from tests.integration.driven import to_the_end
 from tests.integration.rude_server import GREETINGS, GRPC, POSTGRES, REDIS, rude_server
 
 pytestmark = pytest.mark.stack
@@ -137,12 +138,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
             timeout_ns=20 * SECOND,
         )  # fmt: skip
         engine = LoadEngine(plan, run := RunDir.create(tmp_path / "results", "load"))
-        try:
-            engine.prepare()
-            engine.start()
-            list(engine.ticks())
-        finally:
-            engine.stop()
+        to_the_end(engine)
     rows = [json.loads(line) for line in log.read_text().splitlines()]
     errors: dict[tuple[str, str], list[str | None]] = {}
     details: dict[tuple[str, str], list[object]] = {}

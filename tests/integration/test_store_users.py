@@ -16,6 +16,7 @@ from harness.load.engine import LoadEngine
 from harness.model.load import LoadPlan
 from harness.results.rundir import RunDir
 from harness.results.samples import Samples, load_samples
+from tests.integration.driven import to_the_end
 
 pytestmark = pytest.mark.stack
 SECOND = 1_000_000_000
@@ -109,12 +110,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[dict[str, t
             timeout_ns=60 * SECOND,
         )  # fmt: skip
         engine = LoadEngine(plan, run := RunDir.create(tmp_path / "results", "load"))
-        try:
-            engine.prepare()
-            engine.start()
-            list(engine.ticks())
-        finally:
-            engine.stop()
+        to_the_end(engine)
     rows = [json.loads(line) for line in log.read_text().splitlines()]
     yield {case: (error, value) for case, error, value in rows}, load_samples(run.load)
 

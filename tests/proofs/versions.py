@@ -112,8 +112,7 @@ def tested(environment: Mapping[str, str], directory: Path) -> dict[str, Any]:
 
 
 def run(environment: Mapping[str, str], newest: Newest, directory: Path) -> dict[str, Any]:
-    """One validation of vector search on a stack with these servers. What is proven is that each finding has its data,
-    and not that this machine was fast meanwhile: `outcome` tells that."""
+    """One validation of vector search on a stack with these servers, which has to pass."""
     results = directory / "results"
     command = [sys.executable, "-m", "harness.cli.main", "run", "slos/vector_search.yaml", "--results", str(results)]
     began = time.monotonic()
@@ -124,11 +123,9 @@ def run(environment: Mapping[str, str], newest: Newest, directory: Path) -> dict
     (one,) = (path.parent for path in results.glob("*/verdict.json") if not path.parent.is_symlink())
     verdict = read_json(one / "verdict.json")
     reported = {name: told["version"] for name, told in read_json(one / "run.json")["stack"]["services"].items()}
-    without = [one["id"] for one in verdict["findings"] if one["outcome"] not in ("pass", "fail", "inconclusive")]
     ran_on_them = all(reported[name] == version for name, version in newest.versions.items())
     return {
-        "held": ran_on_them and not without,
-        "without data": without,
+        "held": ran_on_them and verdict["outcome"] == "pass",
         "outcome": verdict["outcome"],
         "findings": {one["id"]: one["outcome"] for one in verdict["findings"]},
         "versions": reported,

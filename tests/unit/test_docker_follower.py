@@ -88,6 +88,9 @@ class _Handler(BaseHTTPRequestHandler):
             if "next-exit" in path:
                 starts = engine.asked.count("is started")
                 self._head(200)
+                if engine.refuses:  # nobody reads on
+                    self.close_connection = True
+                    return
                 engine.until(lambda: engine.asked.count("is started") > starts)
             with engine.changed:
                 engine.changed.wait_for(lambda: not engine.running, WAIT)
@@ -100,12 +103,14 @@ class _Handler(BaseHTTPRequestHandler):
             starts = engine.asked.count("is started")
             self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/vnd.docker.multiplexed-stream\r\n\r\n")
             self.wfile.flush()
+            self.close_connection = True
+            if engine.refuses:
+                return
             engine.until(lambda: engine.asked.count("is started") > starts)
             self.wfile.write(b"\x01\0\0\0\0\0\0\x06hello\n\x02\0\0\0\0\0\0\x04ugh\n")
             self.wfile.flush()
             with engine.changed:
                 engine.changed.wait_for(lambda: not engine.running, WAIT)
-            self.close_connection = True
         else:
             self._say(204)
 

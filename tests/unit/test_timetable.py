@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -70,8 +70,7 @@ STAGES = st.lists(st.builds(Stage, RATES, st.integers(0, 3 * SECOND)), min_size=
 @given(start=RATES, made=STAGES, cut=st.floats(0.1, 1))
 def test_the_arrivals_of_any_ramp_agree_with_its_integral(start: float, made: list[Stage], cut: float) -> None:
     whole = sum(stage.duration_ns for stage in made)
-    if not whole:
-        return
+    assume(whole)
     length = max(1, int(whole * cut))
     ramp = Ramp(start, made, length)
     found = list(ramp.offsets(0, 1))

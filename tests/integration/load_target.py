@@ -97,6 +97,8 @@ class Server:
                 await asyncio.sleep(0.0005 if path == "/pieces" else 0.2)
             return True
         written, closes = REPLIES.get(path, REPLIES["/ok"])
+        if path == "/close-unsaid":  # the end goes out with the reply: the next request never comes in between
+            writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
         writer.write(written)
         await writer.drain()
         return not closes
